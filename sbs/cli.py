@@ -1,0 +1,204 @@
+"""The command line: what the workflow's rules call, and what a person calls by hand.
+
+PyTorch is imported by the commands that need it, so that the others start at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sbs.errors import SBSError
+
+app = typer.Typer(
+    name="sbs",
+    help="Single-path bit sharing: pretrain, search, fine-tune and measure compressed networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Network = Annotated[str, typer.Option(help="Network name, such as resnet20.")]
+Method = Annotated[str, typer.Option(help="sbs, sbs_q, sbs_p or fixed<k>.")]
+Variant = Annotated[str, typer.Option(help="Label of a row of the experiments sheet.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+ScaleName = Annotated[str, typer.Option(help="Name of the scale; recorded.")]
+Settings = Annotated[str, typer.Option(help="A scale file, or the stage's sections as JSON.")]
+Data = Annotated[Path, typer.Option(help="Dataset file that `sbs fetch` wrote.")]
+Resume = Annotated[Path, typer.Option(help="Folder for the state of a run in progress.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+Output = Annotated[Path, typer.Option(help="Where to write this output.")]
+Input = Annotated[Path, typer.Option(help="Where to read this input.")]
+
+
+@app.command()
+def fetch(
+    dataset: Annotated[str, typer.Argument(help="digits, cifar10 or cifar100.")],
+    output: Output,
+    directory: Annotated[
+        Path | None, typer.Option(help="Folder with a local copy; default SBS_DATA_DIR.")
+    ] = None,
+) -> None:
+    """Get a dataset, check it, and write it as one file."""
+    from sbs.data.fetch import fetch as run
+
+    run(dataset, output, directory)
+
+
+@app.command()
+def pretrain(
+    network: Network,
+    settings: Settings,
+    data: Data,
+    weights: Output,
+    record: Output,
+    resume: Resume,
+    seed: Seed = 0,
+    scale: ScaleName = "by-hand",
+    threads: Threads = 1,
+) -> None:
+    """Train the full-precision network, or take the checkpoint that the settings name."""
+    from sbs import stages
+
+    job = _job("pretrain", network, "fp", "default", seed, scale, settings, resume, threads)
+    stages.pretrain(job, data, weights, record, data.parent)
+
+
+@app.command()
+def search(
+    network: Network,
+    method: Method,
+    settings: Settings,
+    data: Data,
+    pretrained: Input,
+    policy: Output,
+    weights: Output,
+    record: Output,
+    resume: Resume,
+    variant: Variant = "default",
+    seed: Seed = 0,
+    scale: ScaleName = "by-hand",
+    threads: Threads = 1,
+) -> None:
+    """Search the compression policy of a pretrained network."""
+    from sbs import stages
+
+    job = _job("search", network, method, variant, seed, scale, settings, resume, threads)
+    stages.search(job, data, pretrained, policy, weights, record)
+
+
+@app.command()
+def finetune(
+    network: Network,
+    method: Method,
+    settings: Settings,
+    data: Data,
+    policy: Input,
+    start: Input,
+    weights: Output,
+    record: Output,
+    resume: Resume,
+    variant: Variant = "default",
+    seed: Seed = 0,
+    scale: ScaleName = "by-hand",
+    threads: Threads = 1,
+) -> None:
+    """Fine-tune the network of a policy, and measure it."""
+    from sbs import stages
+
+    job = _job("finetune", network, method, variant, seed, scale, settings, resume, threads)
+    stages.finetune(job, data, policy, start, weights, record)
+
+
+@app.command()
+def evaluate(
+    network: Network,
+    data: Data,
+    weights: Input,
+    policy: Annotated[Path | None, typer.Option(help="Policy of a compressed network.")] = None,
+    threads: Threads = 1,
+) -> None:
+    """Print top-1 and top-5 accuracy of a plain or a compressed network on the test images."""
+    from sbs import stages
+
+    _use_threads(threads)
+    accuracy = stages.evaluate_file(network, data, weights, policy)
+    typer.echo(f"top-1 {accuracy.top1:.2f} % top-5 {accuracy.top5:.2f} %")
+
+
+@app.command()
+def cost(
+    network: Annotated[str, typer.Argument(help="Network name, such as resnet56.")],
+    bits: Annotated[int, typer.Option(min=1, max=32, help="Bitwidth of every layer.")] = 32,
+    policy: Annotated[Path | None, typer.Option(help="policy.json instead of --bits.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Default: of the paper's dataset.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Default: of the paper's dataset.")] = None,
+    channels: Annotated[int, typer.Option(help="Colour channels of the image.")] = 3,
+) -> None:
+    """Print bit operations and memory footprint, layer by layer and in total."""
+    from sbs.cost.report import print_cost
+
+    print_cost(network, bits, policy, classes=classes, image_size=image_size, channels=channels)
+
+
+@app.command()
+def collect(
+    records: Annotated[list[Path], typer.Argument(help="metrics.json and search.json files.")],
+    output: Output,
+) -> None:
+    """Gather run records into one tidy table, a row a run."""
+    from sbs.collect import write_runs
+
+    write_runs(records, output)
+
+
+def main() -> None:
+    """Entry point: mistakes in the input end with their message alone."""
+    try:
+        app()
+    except SBSError as error:
+        print(f"sbs: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _job(
+    stage: str,
+    network: str,
+    method: str,
+    variant: str,
+    seed: int,
+    scale: str,
+    settings: str,
+    resume: Path,
+    threads: int,
+) -> Any:
+    from sbs.stages import Job
+
+    _use_threads(threads)
+    return Job(network, method, variant, seed, scale, resume, _settings(settings, stage))
+
+
+def _settings(text: str, stage: str) -> dict[str, Any]:
+    from sbs.config import load_scale, stage_settings
+
+    if not text.lstrip().startswith("{"):
+        return stage_settings(load_scale(Path(text)), stage, {})
+    try:
+        content: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SBSError(f"--settings: not valid JSON: {error}") from error
+    return content
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""The one exception that the command line shows without a traceback."""
+
+
+class SBSError(Exception):
+    """A mistake in what the program was given: a config, a policy, a checkpoint, a dataset.
+
+    The message names the file, the key or layer at fault, and the remedy.
+    """

@@ -1,0 +1,272 @@
+"""Quantized convolutions and linear layers: at fixed bitwidths, or with gates for the search.
+
+All of them keep the parameter names of the plain layer (``weight``, ``bias``), so plain
+checkpoints load, and add ``weight_interval`` and ``activation_interval`` (v_w and v_x).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sbs import gates, kernels
+from sbs.policy import FULL_PRECISION
+from sbs.quantizer import standardize
+
+METRIC_MOMENTUM = 0.1
+"""Weight of the newest batch in the running mean of the activation metrics, as in batch norm."""
+
+SMALLEST_INTERVAL = 1e-3
+"""Intervals are taken by absolute value and held away from zero, where Eqs. 1-2 divide by them."""
+
+
+def positive(interval: Tensor) -> Tensor:
+    """The interval that is used: ``|v|``, at least :data:`SMALLEST_INTERVAL`."""
+    return interval.abs().clamp_min(SMALLEST_INTERVAL)
+
+
+Placement: TypeAlias = Literal["norm", "weight"]
+"""Where a pruning gate gets its loss gradient, see :class:`FilterGate`."""
+
+
+class FilterGate(nn.Module):
+    """Pruning gates of one convolution: a threshold a layer, a gate a group (Eq. 11).
+
+    Batch norm undoes any scaling of its input, so a gate that multiplies the weights before it
+    (``placement="weight"``, Eq. 11 after the inverse map) sees a zero loss gradient. At the scale
+    and shift of the batch norm behind them (``"norm"``) the gate gets the first-order effect of
+    removing the channel. The output of a pruned filter is zero either way.
+
+    The group with the largest metric stays open whatever the threshold, so that a layer never
+    loses its last filters.
+    """
+
+    frozen: Tensor | None
+
+    def __init__(
+        self, filters: int, group_size: int, *, standardized: bool, placement: Placement
+    ) -> None:
+        super().__init__()
+        self.filters = filters
+        self.group_size = group_size
+        self.standardized = standardized
+        self.placement = placement
+        self.threshold = nn.Parameter(torch.zeros(()))
+        self.register_buffer("frozen", None)
+        self.group_gates: Tensor = torch.ones(-(-filters // group_size))
+        self.metrics: Tensor = torch.zeros_like(self.group_gates)
+
+    def update(self, weight: Tensor) -> None:
+        """Compute the gates of this iteration from the convolution's weights."""
+        if self.frozen is not None:
+            self.group_gates = self.frozen
+            return
+        metrics = gates.group_metrics(weight, self.group_size, standardized=self.standardized)
+        raw = gates.binary_gate(metrics, self.threshold)
+        last = torch.zeros_like(raw).scatter(0, metrics.argmax(keepdim=True), 1.0)
+        # Adds the missing 1 only where the strongest group is closed; its gradient stays.
+        self.group_gates = raw + last * (1 - raw.detach())
+        self.metrics = metrics
+
+    def per_filter(self) -> Tensor:
+        """One gate a filter, (filters,)."""
+        return self.group_gates.repeat_interleave(self.group_size)[: self.filters]
+
+
+class GatedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose output is zero in the channels of pruned filters.
+
+    The gates multiply scale and shift, which costs nothing a pixel.
+    """
+
+    def __init__(self, channels: int, gate: FilterGate, *, differentiable: bool) -> None:
+        super().__init__(channels)
+        # A list hides the gate from module registration: it belongs to its convolution.
+        self._gate = [gate]
+        self.differentiable = differentiable
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise, then gate: (N, C, H, W) to the same."""
+        gate = self._gate[0].per_filter()
+        if not self.differentiable:
+            gate = gate.detach()
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        return F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight * gate,
+            self.bias * gate,
+            self.training,
+            self.momentum if self.momentum is not None else 0.0,
+            self.eps,
+        )
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """How one layer is quantized.
+
+    Attributes:
+        weight_bits: 32 leaves the weights alone.
+        activation_bits: 32 leaves the input alone.
+        signed_input: the input can be negative.
+        quantize_input: false for the first layer, whose input is the 8-bit image already.
+        standardize_weights: weight normalisation; not for linear layers, which no batch norm
+            follows to undo the scale.
+    """
+
+    weight_bits: int
+    activation_bits: int
+    signed_input: bool
+    quantize_input: bool = True
+    standardize_weights: bool = True
+
+
+class BitGate(nn.Module):
+    """Quantization gates of one tensor: K-1 thresholds, and what the gates last were."""
+
+    frozen: Tensor | None
+    mean_metrics: Tensor
+    seen: Tensor
+
+    def __init__(self, bitwidths: tuple[int, ...], *, batched: bool) -> None:
+        """Start with every gate open.
+
+        Args:
+            bitwidths: K nesting bitwidths.
+            batched: the tensor is a batch of activations: outside training the gates follow the
+                running mean of the metrics, not the batch, as batch norm does.
+        """
+        super().__init__()
+        self.bitwidths = bitwidths
+        self.batched = batched
+        self.thresholds = nn.Parameter(torch.zeros(len(bitwidths) - 1))
+        self.register_buffer("frozen", None)
+        self.register_buffer("mean_metrics", torch.zeros(len(bitwidths) - 1))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.bool))
+        self.gates: Tensor = torch.ones(len(bitwidths) - 1)
+
+    def quantize(self, x: Tensor, interval: Tensor, *, signed: bool) -> Tensor:
+        """Quantize ``x``, of any shape, with the bitwidth of the moment; note gates and metrics."""
+        if self.frozen is not None or (self.batched and not self.training):
+            self.gates = self.settled()
+            return kernels.quantize(x, interval, self.settled_bits(), signed=signed)
+        y, self.gates, metrics = kernels.gated_quantize(
+            x, interval, self.thresholds, self.bitwidths, signed=signed
+        )
+        if self.training:
+            self._note(metrics)
+        return y
+
+    def settled(self) -> Tensor:
+        """Gates by the running mean of the metrics: what the extracted policy goes by."""
+        if self.frozen is not None:
+            return self.frozen
+        return (self.mean_metrics >= self.thresholds).to(self.thresholds.dtype).detach()
+
+    def settled_bits(self) -> int:
+        """Bitwidth of the settled gates: the end of their leading run of ones."""
+        return self.bitwidths[int(gates.open_run(self.settled()).sum())]
+
+    def bits(self) -> Tensor:
+        """Bitwidth of the last forward pass."""
+        return gates.expected_bits(self.gates.detach(), self.bitwidths)
+
+    def _note(self, metrics: Tensor) -> None:
+        weight = METRIC_MOMENTUM if self.batched else 1.0
+        blended = torch.lerp(self.mean_metrics, metrics.to(self.mean_metrics.dtype), weight)
+        self.mean_metrics.copy_(torch.where(self.seen, blended, metrics))
+        self.seen.fill_(True)
+
+
+class _Quantized(nn.Module):
+    """What the two layer types share; mixed into ``nn.Conv2d`` and ``nn.Linear``."""
+
+    weight: nn.Parameter
+    options: LayerOptions
+
+    def setup(self, options: LayerOptions, bitwidths: tuple[int, ...] | None) -> None:
+        """Add intervals, and gates if ``bitwidths`` are to be searched."""
+        self.options = options
+        self.weight_interval = nn.Parameter(torch.ones(()))
+        self.activation_interval = nn.Parameter(torch.ones(()))
+        self.weight_gate = BitGate(bitwidths, batched=False) if bitwidths else None
+        self.activation_gate = BitGate(bitwidths, batched=True) if bitwidths else None
+        self.filter_gate: FilterGate | None = None
+        # Lists hide gates from module registration: they belong to their convolution.
+        self._gates_of_outputs: list[FilterGate] = []
+        self._gates_of_inputs: list[FilterGate] = []
+
+    def share_outputs(self, gate: FilterGate) -> None:
+        """Tell the layer that its filters are kept and pruned with those of ``gate``."""
+        self._gates_of_outputs.append(gate)
+
+    def share_inputs(self, gate: FilterGate) -> None:
+        """Tell the layer that its input channels are the filters of ``gate``."""
+        self._gates_of_inputs.append(gate)
+
+    def normalized_weight(self) -> Tensor:
+        """Weights as the quantizer gets them."""
+        if not self.options.standardize_weights:
+            return self.weight
+        return standardize(self.weight, self._kept_mask())
+
+    def quantized_weight(self) -> Tensor:
+        """Weights as the arithmetic gets them, pruned filters not yet removed."""
+        interval = positive(self.weight_interval)
+        if self.weight_gate is not None:
+            return self.weight_gate.quantize(self.normalized_weight(), interval, signed=True)
+        if self.options.weight_bits == FULL_PRECISION:
+            return self.weight
+        bits = self.options.weight_bits
+        return kernels.quantize(self.normalized_weight(), interval, bits, signed=True)
+
+    def quantized_input(self, x: Tensor) -> Tensor:
+        """Input as the arithmetic gets it."""
+        if not self.options.quantize_input:
+            return x
+        interval = positive(self.activation_interval)
+        signed = self.options.signed_input
+        if self.activation_gate is not None:
+            return self.activation_gate.quantize(x, interval, signed=signed)
+        if self.options.activation_bits == FULL_PRECISION:
+            return x
+        return kernels.quantize(x, interval, self.options.activation_bits, signed=signed)
+
+    def _kept_mask(self) -> Tensor | None:
+        """0/1 for every kernel, 1 where neither its filter nor its input channel is pruned."""
+        mask: Tensor | None = None
+        for gate in self._gates_of_outputs:
+            mask = gate.per_filter().detach().view(-1, 1, 1, 1)
+        for gate in self._gates_of_inputs:
+            read = gate.per_filter().detach().view(1, -1, 1, 1)
+            mask = read if mask is None else mask * read
+        return mask
+
+
+class QuantConv2d(_Quantized, nn.Conv2d):
+    """Convolution with quantized input and weights, and prunable filters in a search."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Quantize, then convolve: (N, C, H, W) to (N, filters, H', W')."""
+        gate = self.filter_gate
+        if gate is not None:
+            gate.update(self.weight)
+        weight = self.quantized_weight()
+        if gate is not None and gate.placement == "weight":
+            weight = weight * gate.per_filter().view(-1, 1, 1, 1)
+        return self._conv_forward(self.quantized_input(x), weight, self.bias)
+
+
+class QuantLinear(_Quantized, nn.Linear):
+    """Linear layer with quantized input and weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Quantize, then multiply: (N, features) to (N, outputs)."""
+        return F.linear(self.quantized_input(x), self.quantized_weight(), self.bias)

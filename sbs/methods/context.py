@@ -1,0 +1,77 @@
+"""What a method gets, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from sbs.config import RuntimeSettings, SearchSettings
+from sbs.cost import LayerShape
+from sbs.data import TrainBatches
+from sbs.engine import Progression
+from sbs.models import NetworkSpec
+from sbs.policy import Policy
+from sbs.progress import Reporter
+
+
+@dataclass(frozen=True)
+class SearchContext:
+    """Everything that a search may use.
+
+    Attributes:
+        spec: the network's description.
+        model: the pretrained network M0, plain, on the device; the method may take it apart.
+        shapes: its layers, in forward order.
+        batches: training images.
+        settings: the search section of the scale.
+        runtime: precision and memory format.
+        device: where to compute.
+        seed: seed of everything random.
+        resume: folder for the state of a search in progress.
+        identity: digests of all that decides the result.
+        reporter: where progress goes.
+    """
+
+    spec: NetworkSpec
+    model: nn.Module
+    shapes: tuple[LayerShape, ...]
+    batches: TrainBatches
+    settings: SearchSettings
+    runtime: RuntimeSettings
+    device: torch.device
+    seed: int
+    resume: Path
+    identity: dict[str, Any]
+    reporter: Reporter
+
+    @property
+    def layer_names(self) -> list[str]:
+        """Convolutions and linear layers in forward order."""
+        return [shape.name for shape in self.shapes]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The policy, and what finding it took.
+
+    Attributes:
+        policy: what was found.
+        state: weights (and intervals, if the method has any) at the end, unpruned.
+        target: the cost that was asked for, or None.
+        progression: time and history.
+        trajectory: where the gates were during the search.
+    """
+
+    policy: Policy
+    state: dict[str, Tensor]
+    target: float | None = None
+    progression: Progression = field(default_factory=Progression)
+    trajectory: list[dict[str, Any]] = field(default_factory=list)
+
+
+SearchMethod: TypeAlias = Callable[[SearchContext], SearchResult]

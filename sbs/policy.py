@@ -1,0 +1,131 @@
+"""The compression policy: per layer, its bitwidths and the output filters that it keeps.
+
+A policy is what every search method returns and all that fine-tuning and the cost models need to
+know about it. On disk it is ``policy.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sbs.errors import SBSError
+
+FULL_PRECISION = 32
+"""Bitwidth that stands for "not quantized"."""
+
+Bitwidth = Annotated[int, Field(ge=1, le=FULL_PRECISION)]
+
+
+class LayerPolicy(BaseModel):
+    """Bitwidths of one convolution or linear layer, and the output filters that it keeps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight_bits: Bitwidth
+    activation_bits: Bitwidth
+    kept: tuple[int, ...] | None = None
+    """Sorted indices of the kept output filters; ``None`` keeps all."""
+
+    @model_validator(mode="after")
+    def _check_kept(self) -> LayerPolicy:
+        if self.kept is not None:
+            if not self.kept:
+                raise ValueError("keeps no filter; a layer must keep at least one")
+            if list(self.kept) != sorted(set(self.kept)) or self.kept[0] < 0:
+                raise ValueError("kept filters must be distinct, ascending and not negative")
+        return self
+
+
+class Policy(BaseModel):
+    """Network name and one :class:`LayerPolicy` for each convolution and linear layer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    network: str
+    layers: dict[str, LayerPolicy]
+
+    def save(self, path: Path) -> None:
+        """Write the policy as JSON, atomically."""
+        from sbs.records import write_text_atomically
+
+        write_text_atomically(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Policy:
+        """Read a policy.
+
+        Raises:
+            SBSError: the file is missing, is not JSON, or breaks a rule; the layer is named.
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_text())
+        except OSError as error:
+            raise SBSError(f"{path}: cannot read the policy: {error.strerror}") from error
+        except ValidationError as error:
+            raise SBSError(f"{path}: not a valid policy: {_explain(error)}") from error
+
+    def check_layers(self, filters: Mapping[str, int], prunable: Iterable[str]) -> None:
+        """Check the policy against a network.
+
+        Args:
+            filters: layer name -> number of output filters, for every layer of the network.
+            prunable: names of the layers that may lose filters.
+
+        Raises:
+            SBSError: an unknown or missing layer, a filter index out of range, or filters
+                removed from a layer that cannot be pruned; the layer is named.
+        """
+        unknown = sorted(self.layers.keys() - filters.keys())
+        missing = sorted(filters.keys() - self.layers.keys())
+        if unknown:
+            raise SBSError(f"policy for {self.network}: unknown layer {unknown[0]!r}")
+        if missing:
+            raise SBSError(f"policy for {self.network}: no entry for layer {missing[0]!r}")
+        allowed = set(prunable)
+        for name, layer in self.layers.items():
+            if layer.kept is None:
+                continue
+            if layer.kept[-1] >= filters[name]:
+                raise SBSError(
+                    f"policy for {self.network}: layer {name!r} keeps filter {layer.kept[-1]}, "
+                    f"but has only {filters[name]}"
+                )
+            if len(layer.kept) < filters[name] and name not in allowed:
+                raise SBSError(
+                    f"policy for {self.network}: layer {name!r} cannot be pruned; only the first "
+                    "convolution of a residual block can"
+                )
+
+
+def uniform_policy(
+    network: str, layers: Iterable[str], bits: int, *, first_and_last_bits: int = 8
+) -> Policy:
+    """The same bitwidth everywhere, with the first and last layer at 8 bits (section 4.2).
+
+    ``bits=32`` is the full-precision network, first and last layer included.
+
+    Args:
+        network: network name.
+        layers: layer names in forward order.
+        bits: weight and activation bitwidth.
+        first_and_last_bits: bitwidth of the first and the last layer of a quantized network.
+    """
+    names = list(layers)
+    ends = {names[0], names[-1]} if bits != FULL_PRECISION else set()
+
+    def one(name: str) -> LayerPolicy:
+        chosen = first_and_last_bits if name in ends else bits
+        return LayerPolicy(weight_bits=chosen, activation_bits=chosen)
+
+    return Policy(network=network, layers={name: one(name) for name in names})
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = " -> ".join(str(part) for part in first["loc"]) or "the file"
+    return f"{where}: {first['msg']}"

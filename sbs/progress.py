@@ -1,0 +1,44 @@
+"""What a running job shows: a bar on a terminal, one line an epoch everywhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+
+
+class Reporter:
+    """Progress of one training job, on standard error.
+
+    A log gets one line an epoch; a terminal also gets a bar for the epoch in progress.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
+
+    def steps(self, batches: Iterable[T], total: int, epoch: int, epochs: int) -> Iterator[T]:
+        """Pass ``batches`` through, with a bar if standard error is a terminal."""
+        if not self.console.is_terminal:
+            yield from batches
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            yield from bar.track(
+                batches, total=total, description=f"{self.title} epoch {epoch + 1}/{epochs}"
+            )
+
+    def line(self, text: str) -> None:
+        """Write one line, at once."""
+        self.console.print(f"{self.title}: {text}", markup=False)
+        sys.stderr.flush()

@@ -1,0 +1,154 @@
+"""Files that survive a kill, and the records of what was run."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sbs.errors import SBSError
+
+VERSIONED = ("torch", "torchvision", "numpy", "scikit-learn", "snakemake")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place on success: whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_json_atomically(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all, keys in the order given."""
+    write_text_atomically(path, json.dumps(content, indent=1) + "\n")
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_text(text: str) -> str:
+    """SHA-256 of a text in UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Hold a lock on ``directory``, so that a run and its orphaned twin cannot both write there.
+
+    Raises:
+        SBSError: another live process holds it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SBSError(
+                f"{directory}: another process is training here (an orphan of a killed workflow?); "
+                "let it finish, or stop it, and run again"
+            ) from None
+        yield
+
+
+class RunRecord(BaseModel):
+    """``metrics.json``: what was run, and what came of it. Search writes one without accuracy."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    stage: Literal["pretrain", "search", "finetune"]
+    scale: str
+    network: str
+    method: str
+    variant: str
+    seed: int
+    settings: dict[str, Any]
+    settings_sha256: str
+    inputs: dict[str, str]
+    dataset: str
+    dataset_sha256: str
+    git_revision: str
+    versions: dict[str, str]
+    device: str
+    threads: int
+    bops: float
+    full_precision_bops: float
+    memory_bytes: float
+    full_precision_memory_bytes: float
+    top1: float | None = None
+    top5: float | None = None
+    target: float | None = None
+    wall_seconds: float
+    device_hours: float
+    peak_memory_bytes: int
+    interruptions: int
+    history: list[dict[str, Any]]
+    trajectory: list[dict[str, Any]] = []
+
+    def save(self, path: Path) -> None:
+        """Write the record as JSON, atomically."""
+        write_text_atomically(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> RunRecord:
+        """Read a record.
+
+        Raises:
+            SBSError: the file is missing or is not a run record.
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_text())
+        except OSError as error:
+            raise SBSError(f"{path}: cannot read the run record: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise SBSError(
+                f"{path}: not a run record ({first['loc']}: {first['msg']}); delete it and run again"
+            ) from error
+
+
+def git_revision() -> str:
+    """Commit of the working tree, with ``-dirty`` if it has changes; ``unknown`` outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match=-"]
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers may depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in VERSIONED}
