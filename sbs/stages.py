@@ -32,7 +32,7 @@ from sbs.errors import SBSError
 from sbs.evaluate import Accuracy, evaluate
 from sbs.finetune import Classification
 from sbs.methods import SearchContext, get_method
-from sbs.models import build_network, get_spec
+from sbs.models import NetworkSpec, build_network, get_spec
 from sbs.policy import FULL_PRECISION, Policy, uniform_policy
 from sbs.progress import Reporter
 from sbs.records import (
@@ -240,31 +240,46 @@ def finetune(
     bench = Workbench(job, data, {"policy": policy, "start": start})
     settings: FinetuneSettings = bench.section("finetune", FinetuneSettings)
     chosen = Policy.load(policy)
-    model = compressed_network(bench, chosen, start)
+    model = bench.to_device(_with_weights(bench.model, bench.spec, chosen, start))
     progression = _fit(bench, Classification(model, settings), settings)
     accuracy = bench.accuracy(model)
     checkpoints.save_weights(plain_state(model), weights)
     _finish(bench, "finetune", chosen, progression, record, accuracy)
 
 
-def compressed_network(bench: Workbench, policy: Policy, start: Path) -> nn.Module:
-    """The network of ``policy`` with weights (and intervals, if there are any) of ``start``.
+def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) -> Accuracy:
+    """Accuracy of a weights file: of the plain network, or of a policy's compressed one."""
+    runtime = RuntimeSettings(device="auto", precision="fp32", channels_last=True)
+    dataset = load_dataset(data)
+    spec = get_spec(network)
+    model = spec.build(dataset.classes, dataset.train.images.shape[1])
+    if policy is not None:
+        model = _with_weights(model, spec, Policy.load(policy), weights)
+    else:
+        checkpoints.load_into(model, checkpoints.read_weights(weights), str(weights))
+    device = choose_device(runtime)
+    return evaluate(model.to(device), EvalBatches(dataset, device=device), runtime, device)
+
+
+def _with_weights(model: nn.Module, spec: NetworkSpec, policy: Policy, start: Path) -> nn.Module:
+    """The network of ``policy`` with the weights, and intervals if there are any, of ``start``.
 
     Args:
-        bench: the plain network.
+        model: the plain network.
+        spec: its description.
         policy: bitwidths and kept filters.
         start: unpruned weights, or those of the compressed network itself.
     """
     state = checkpoints.read_weights(start)
     plain, intervals = split_intervals(state)
-    own = bench.model.state_dict()
+    own = model.state_dict()
     unpruned = all(own[name].shape == plain[name].shape for name in own.keys() & plain.keys())
     if unpruned:
-        checkpoints.load_into(bench.model, plain, str(start))
-    model = quantized_network(bench.model, bench.spec, policy)
+        checkpoints.load_into(model, plain, str(start))
+    model = quantized_network(model, spec, policy)
     rest = intervals if unpruned else state
     checkpoints.load_into(model, model.state_dict() | rest, str(start))
-    return bench.to_device(model)
+    return model
 
 
 def _fit(bench: Workbench, task: Classification, settings: Any) -> Progression:

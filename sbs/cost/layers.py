@@ -1,0 +1,109 @@
+"""Shapes of the layers that cost something: every convolution and every linear layer."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from sbs.models import Prunable
+from sbs.policy import Policy
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """One layer as the cost models see it; a linear layer is a 1x1 convolution of one pixel.
+
+    Attributes:
+        name: its name in the network.
+        kind: convolution or linear layer.
+        in_channels: input channels or features.
+        out_channels: filters or output features.
+        kernel: height and width.
+        groups: groups of a convolution.
+        input_size: height and width of what it reads.
+        output_size: height and width of what it writes.
+    """
+
+    name: str
+    kind: Literal["conv", "linear"]
+    in_channels: int
+    out_channels: int
+    kernel: tuple[int, int]
+    groups: int
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
+
+    @property
+    def weight_elements(self) -> int:
+        """Number of weights; biases count nothing."""
+        return self.out_channels * (self.in_channels // self.groups) * math.prod(self.kernel)
+
+    @property
+    def input_elements(self) -> int:
+        """Number of input activations of one image."""
+        return self.in_channels * math.prod(self.input_size)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image."""
+        return self.weight_elements * math.prod(self.output_size)
+
+
+def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerShape, ...]:
+    """Shapes of a network's layers in forward order, from one pass without arithmetic.
+
+    Args:
+        model: the network; left as it is.
+        input_shape: (C, H, W) of an image.
+    """
+    shapes: list[LayerShape] = []
+    twin = copy.deepcopy(model).to("meta").eval()
+    for name, module in twin.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(_recorder(name, shapes))
+    with torch.no_grad():
+        twin(torch.zeros(1, *input_shape, device="meta"))
+    return tuple(shapes)
+
+
+def prune_shapes(
+    layers: Iterable[LayerShape], prunables: Iterable[Prunable], policy: Policy
+) -> tuple[LayerShape, ...]:
+    """Shapes once the filters that ``policy`` drops are gone, with all that belonged to them."""
+    shapes = {layer.name: layer for layer in layers}
+    for prunable in prunables:
+        kept = policy.layers[prunable.layer].kept
+        if kept is None:
+            continue
+        for name in (prunable.layer, *prunable.producers):
+            shapes[name] = _with_outputs(shapes[name], len(kept))
+        for name in prunable.consumers:
+            shapes[name] = replace(shapes[name], in_channels=len(kept))
+    return tuple(shapes.values())
+
+
+def _with_outputs(shape: LayerShape, filters: int) -> LayerShape:
+    if shape.groups == shape.in_channels > 1:  # depthwise: filters are input channels
+        return replace(shape, out_channels=filters, in_channels=filters, groups=filters)
+    return replace(shape, out_channels=filters)
+
+
+def _recorder(name: str, shapes: list[LayerShape]) -> Any:
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, nn.Conv2d):
+            kernel = (module.kernel_size[0], module.kernel_size[1])
+            read, written = inputs[0].shape[-2:], output.shape[-2:]
+            sizes = (read[0], read[1]), (written[0], written[1])
+            channels = module.in_channels, module.out_channels
+            shapes.append(LayerShape(name, "conv", *channels, kernel, module.groups, *sizes))
+        elif isinstance(module, nn.Linear):
+            channels = module.in_features, module.out_features
+            shapes.append(LayerShape(name, "linear", *channels, (1, 1), 1, (1, 1), (1, 1)))
+
+    return record
