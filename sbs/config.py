@@ -105,9 +105,15 @@ class SearchSettings(TrainSettings):
         description="Cost to land on: '4-bit', '0.95 x 4-bit', '0.7 x full' or a number of BOPs "
         "or bytes. null: penalty is a fixed λ, and the cost lands where it lands."
     )
-    penalty: float = Field(ge=0, description="λ of Eq. 13; where it starts if there is a target.")
+    penalty: float = Field(ge=0, description="λ of Eq. 13, without a target.")
     threshold_learning_rate: float = Field(gt=0, description="For quantization thresholds.")
     pruning_threshold_learning_rate: float = Field(gt=0, description="For pruning thresholds.")
+    threshold_momentum: float = Field(
+        ge=0,
+        lt=1,
+        description="SGD momentum of the thresholds. The paper names one momentum for all; but "
+        "in thresholds it is a delay between λ and the cost, and lets the cost overshoot.",
+    )
     pruning_metric: Literal["standardized", "raw"] = Field(
         description="Weights whose mean absolute value is compared with a pruning threshold."
     )

@@ -1,9 +1,10 @@
 """λ of Eq. 13: fixed, or steered so that the search lands on a target cost.
 
-The set-point falls from the starting cost to the middle of the target band, geometrically over
-the first part of the search, and stays there. λ grows while the cost is above its set-point and
-shrinks while it is below, by a factor that depends on how far; below the set-point the penalty
-itself is off, so that only the cross-entropy decides which gates reopen.
+Steered, λ is the multiplier of the constraint ``log R = log target``, of either sign, and a
+proportional-integral controller sets it. The set-point falls from the starting cost to the middle
+of the target band, geometrically over the first part of the search, and stays there. Above the
+set-point λ is positive and closes gates; below it, λ is negative and reopens those that were
+closed last, so that the rest of the search can exchange gates at a constant cost.
 """
 
 from __future__ import annotations
@@ -17,11 +18,19 @@ BAND = 0.05
 RAMP = 0.6
 """Share of the search over which the set-point falls."""
 
-GAIN = 150.0
-"""log λ changes by this much times the (log) error, over the whole search."""
+PROPORTIONAL, INTEGRAL = 60.0, 60.0
+"""Gains, in units of :func:`natural_penalty`; the integral is over the progress from 0 to 1."""
 
-LARGEST_ERROR = 0.3
-PENALTY_RANGE = (1e-4, 1e3)
+LARGEST_ERROR = 0.5
+"""Errors of log R count at most this much."""
+
+
+def natural_penalty(threshold_learning_rate: float, steps: int) -> float:
+    """The scale of λ: a threshold moves by about λ · learning rate · steps in a search.
+
+    Gains in this unit mean the same for any learning rate and length.
+    """
+    return 1 / (threshold_learning_rate * steps)
 
 
 class FixedPenalty:
@@ -29,6 +38,7 @@ class FixedPenalty:
 
     def __init__(self, penalty: float, device: torch.device) -> None:
         self.value = torch.tensor(penalty, dtype=torch.float64, device=device)
+        self.integral = torch.zeros_like(self.value)
 
     def __call__(self, cost: Tensor, progress: float) -> Tensor:
         """λ for this step, whatever the cost."""
@@ -39,23 +49,22 @@ class SteeredPenalty:
     """λ that follows a falling set-point of the cost. Never waits for the device."""
 
     def __init__(
-        self, penalty: float, start: float, target: float, steps: int, device: torch.device
+        self, start: float, target: float, unit: float, steps: int, device: torch.device
     ) -> None:
         """Start.
 
         Args:
-            penalty: λ to begin with.
             start: cost with all gates open.
             target: cost to land on.
+            unit: :func:`natural_penalty`.
             steps: length of the search.
             device: where the cost is computed.
         """
-        self.value = torch.tensor(max(penalty, PENALTY_RANGE[0]), dtype=torch.float64)
-        self.value = self.value.to(device)
-        self.steps = steps
-        self._log_start = torch.tensor(float(start), dtype=torch.float64, device=device).log()
-        aim = target * (1 - BAND / 2)
-        self._log_aim = torch.tensor(aim, dtype=torch.float64, device=device).log()
+        self.value = torch.zeros((), dtype=torch.float64, device=device)
+        self.integral = torch.zeros_like(self.value)
+        self.unit, self.steps = unit, steps
+        self._log_start = torch.full_like(self.value, start).log()
+        self._log_aim = torch.full_like(self.value, target * (1 - BAND / 2)).log()
 
     def __call__(self, cost: Tensor, progress: float) -> Tensor:
         """λ for this step.
@@ -64,9 +73,8 @@ class SteeredPenalty:
             cost: R(α) of this step, a scalar without gradient.
             progress: share of the search that is done.
         """
-        fallen = min(progress / RAMP, 1.0)
-        set_point = torch.lerp(self._log_start, self._log_aim, fallen)
-        error = cost.log() - set_point
-        change = error.clamp(-LARGEST_ERROR, LARGEST_ERROR) * (GAIN / self.steps)
-        self.value = (self.value * change.exp()).clamp(*PENALTY_RANGE)
-        return torch.where(error > 0, self.value, torch.zeros_like(self.value))
+        set_point = torch.lerp(self._log_start, self._log_aim, min(progress / RAMP, 1.0))
+        error = (cost.log() - set_point).clamp(-LARGEST_ERROR, LARGEST_ERROR)
+        self.integral = self.integral + error / self.steps
+        self.value = self.unit * (PROPORTIONAL * error + INTEGRAL * self.integral)
+        return self.value

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from sbs.config import SearchSettings
 from sbs.cost.expected import ExpectedCost
 from sbs.engine import sgd
-from sbs.penalty import FixedPenalty, SteeredPenalty
+from sbs.penalty import FixedPenalty, SteeredPenalty, natural_penalty
 from sbs.policy import LayerPolicy, Policy
 from sbs.surgery import SearchSpace
 
@@ -49,12 +49,17 @@ class SearchTask:
         self._activation_side = sides["activations"]
         gated = {id(parameter) for side in sides.values() for parameter in side}
         others = [p for p in self.model.parameters() if id(p) not in gated]
-        slow = {"lr": settings.threshold_learning_rate, "weight_decay": 0.0}
-        prune = {"lr": settings.pruning_threshold_learning_rate, "weight_decay": 0.0}
+        momentum = settings.threshold_momentum
+        gate = {
+            "weight_decay": 0.0,
+            "momentum": momentum,
+            "nesterov": settings.nesterov and momentum > 0,
+        }
+        bits, prune = settings.threshold_learning_rate, settings.pruning_threshold_learning_rate
         groups = [
             {"params": others},
-            {"params": sides["weights"] + sides["activations"], **slow},
-            {"params": sides["filters"], **prune},
+            {"params": sides["weights"] + sides["activations"], "lr": bits, **gate},
+            {"params": sides["filters"], "lr": prune, **gate},
         ]
         self.optimizers: Sequence[Optimizer] = [
             sgd([group for group in groups if group["params"]], settings)
@@ -94,11 +99,17 @@ class SearchTask:
 
     def state(self) -> dict[str, Any]:
         """λ and the trajectory so far."""
-        return {"penalty": self.penalty.value, "trajectory": self.trajectory}
+        return {
+            "penalty": self.penalty.value,
+            "integral": self.penalty.integral,
+            "trajectory": self.trajectory,
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state` gave."""
-        self.penalty.value = state["penalty"].to(self.penalty.value.device)
+        device = self.penalty.value.device
+        self.penalty.value = state["penalty"].to(device)
+        self.penalty.integral = state["integral"].to(device)
         self.trajectory = state["trajectory"]
 
     def _note(self) -> None:
@@ -119,7 +130,7 @@ class SearchTask:
                     if layer.activation_gate is not None
                 },
                 "kept_share": {
-                    name: float(gate.per_filter().mean())
+                    name: float(gate.per_filter().detach().mean())
                     for name, gate in self.space.filter_gates.items()
                 },
             }
@@ -162,10 +173,11 @@ def _thresholds(space: SearchSpace) -> dict[str, list[nn.Parameter]]:
     return sides
 
 
-def steer_or_hold(
+def penalty_of(
     settings: SearchSettings, start: float, target: float | None, steps: int, device: torch.device
 ) -> FixedPenalty | SteeredPenalty:
     """λ as the settings ask for it: steered if there is a target, else constant."""
     if target is None:
         return FixedPenalty(settings.penalty, device)
-    return SteeredPenalty(settings.penalty, start, target, steps, device)
+    unit = natural_penalty(settings.threshold_learning_rate, steps)
+    return SteeredPenalty(start, target, unit, steps, device)

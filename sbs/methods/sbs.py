@@ -10,7 +10,7 @@ from sbs.engine import fit
 from sbs.landing import land
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.policy import FULL_PRECISION, Policy, uniform_policy
-from sbs.search import SearchTask, extract_policy, steer_or_hold
+from sbs.search import SearchTask, extract_policy, penalty_of
 from sbs.surgery import SearchSpace, plain_state, search_network
 from sbs.target import parse_target
 
@@ -38,7 +38,7 @@ def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResu
             propagate=settings.propagate,
             device=context.device,
         ),
-        steer_or_hold(settings, start, target, steps, context.device),
+        penalty_of(settings, start, target, steps, context.device),
         settings,
         steps,
     )
