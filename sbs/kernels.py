@@ -35,16 +35,25 @@ def gated_quantize(
     return result
 
 
-def _normalized(x: Tensor, interval: Tensor, signed: bool) -> Tensor:
-    """``T(x)`` in [0, 1]."""
+def _scaled(x: Tensor, interval: Tensor) -> Tensor:
+    """``x / v``, at least in single precision: a new tensor."""
+    return torch.mul(_wide(x), 1 / interval)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """``x`` in single precision if it is in half: no coarser than the grids, and faster on CPUs."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _clipped(scaled: Tensor, signed: bool) -> Tensor:
+    """From ``x / v`` to ``T(x)`` in [0, 1]; overwrites its argument."""
     if signed:
-        half = torch.full_like(interval, 0.5)
-        return torch.addcmul(half, x, 0.5 / interval).clamp_(0, 1)
-    return torch.mul(x, 1 / interval).clamp_(0, 1)
+        scaled = scaled.add_(1).mul_(0.5)
+    return scaled.clamp_(0, 1)
 
 
 def _rounded(z: Tensor, steps: Tensor | int) -> Tensor:
-    """Level index ``⌈z * steps - 0.5⌉``."""
+    """Level index ``⌈z * steps - 0.5⌉``: a new tensor."""
     return torch.mul(z, steps).sub_(0.5).ceil_()
 
 
@@ -56,26 +65,32 @@ def _restored(index: Tensor, steps: Tensor | int, interval: Tensor, signed: bool
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product over all elements, whatever their memory format."""
-    return (a * b).sum(dtype=_accumulator(a))
+    """Inner product over all elements; without a copy if both have the same memory format."""
+    if a.dim() == 4 and all(t.is_contiguous(memory_format=torch.channels_last) for t in (a, b)):
+        a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)
+    return torch.dot(a.reshape(-1), b.reshape(-1))
 
 
-def _accumulator(x: Tensor) -> torch.dtype:
-    """Sums over half-precision values are taken in single precision."""
-    return torch.promote_types(x.dtype, torch.float32)
+def _like(grad: Tensor, x: Tensor) -> Tensor:
+    """``grad`` in single precision and in the memory format of ``x``."""
+    channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return _wide(grad).contiguous(memory_format=layout)
 
 
-def _input_gradient(grad: Tensor, x: Tensor, interval: Tensor, signed: bool) -> Tensor:
-    """``dL/dx``: ``grad`` inside the open interval, zero elsewhere, as for ``torch.clamp``."""
-    inside = (x < interval).logical_and_(x > (-interval if signed else 0.0))
-    return grad * inside
+def _clip_gradient(grad: Tensor, scaled: Tensor, signed: bool) -> Tensor:
+    """``grad`` inside the open interval, zero elsewhere, as for ``torch.clamp``."""
+    low = -1.0 if signed else 0.0
+    result: Tensor = torch.ops.aten.hardtanh_backward(grad, scaled, low, 1.0)
+    return result
 
 
 class _Quantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, interval: Tensor, bits: int, signed: bool) -> Tensor:
         steps = levels(bits)
-        y = _restored(_rounded(_normalized(x, interval, signed), steps), steps, interval, signed)
+        z = _clipped(_scaled(x, interval), signed)
+        y = _restored(_rounded(z, steps), steps, interval, signed).to(x.dtype)
         ctx.save_for_backward(x, y, interval)
         ctx.signed = signed
         return y
@@ -83,10 +98,22 @@ class _Quantize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, y, interval = ctx.saved_tensors
-        (grad,) = grad_outputs
-        grad_x = _input_gradient(grad, x, interval, ctx.signed)
-        grad_interval = (_inner(grad, y) - _inner(grad_x, x)) / interval
+        grad = _like(grad_outputs[0], x)
+        grad_x, grad_interval, _ = _input_gradients(grad, x, y, interval, ctx.signed)
         return grad_x, grad_interval, None, None
+
+
+def _input_gradients(
+    grad: Tensor, x: Tensor, y: Tensor, interval: Tensor, signed: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients with respect to input and interval, and ``x / v`` for further use.
+
+    With the straight-through estimator the interval's is ``<g, y> - <g inside, x>``, over v.
+    """
+    scaled = _scaled(x, interval)
+    grad_x = _clip_gradient(grad, scaled, signed)
+    grad_interval = _inner(grad, _wide(y)) / interval - _inner(grad_x, scaled)
+    return grad_x.to(x.dtype), grad_interval, scaled
 
 
 class _GatedQuantize(torch.autograd.Function):
@@ -99,14 +126,12 @@ class _GatedQuantize(torch.autograd.Function):
         bitwidths: tuple[int, ...],
         signed: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        z = _normalized(x, interval, signed)
-        metrics = torch.stack(
-            [_mean_residual(z, levels(bits)) for bits in bitwidths[:-1]]
-        )
+        z = _clipped(_scaled(x, interval), signed)
+        metrics = torch.stack([_mean_residual(z, levels(bits)) for bits in bitwidths[:-1]])
         gates = (metrics >= thresholds).to(thresholds.dtype)
         grids = thresholds.new_tensor([levels(bits) for bits in bitwidths])
         steps = grids[0] + (open_run(gates) * grids.diff()).sum()
-        y = _restored(_rounded(z, steps), steps, interval, signed)
+        y = _restored(_rounded(z, steps), steps, interval, signed).to(x.dtype)
         ctx.save_for_backward(x, y, interval, metrics - thresholds, gates)
         ctx.bitwidths, ctx.signed = bitwidths, signed
         ctx.mark_non_differentiable(metrics)
@@ -117,25 +142,24 @@ class _GatedQuantize(torch.autograd.Function):
         ctx: Any, *grad_outputs: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
         x, y, interval, difference, gates = ctx.saved_tensors
-        grad, grad_gates, _ = grad_outputs
-        grad_x = _input_gradient(grad, x, interval, ctx.signed)
-        grad_interval = (_inner(grad, y) - _inner(grad_x, x)) / interval
+        grad = _like(grad_outputs[0], x)
+        grad_x, grad_interval, scaled = _input_gradients(grad, x, y, interval, ctx.signed)
         grad_thresholds = None
         if ctx.needs_input_grad[2]:
-            z = _normalized(x, interval, ctx.signed)
+            z = _clipped(scaled, ctx.signed)
             scale = 2 * interval if ctx.signed else interval
             products = scale * torch.stack(
                 [_inner(grad, _rounded(z, levels(b))) / levels(b) for b in ctx.bitwidths]
             )
             through_value = _gate_gradients(products, gates)
-            grad_thresholds = -(grad_gates + through_value) * sigmoid_slope(difference)
+            grad_thresholds = -(grad_outputs[1] + through_value) * sigmoid_slope(difference)
         return grad_x, grad_interval, grad_thresholds, None, None
 
 
 def _mean_residual(z: Tensor, steps: int) -> Tensor:
     """Mean of ``|z - D(z)|``."""
-    residual = torch.add(z, _rounded(z, steps), alpha=-1 / steps)
-    return torch.linalg.vector_norm(residual, ord=1, dtype=_accumulator(z)) / z.numel()
+    index = _rounded(z, steps)
+    return torch.add(z, index, alpha=-1 / steps, out=index).abs_().sum() / z.numel()
 
 
 def _gate_gradients(products: Tensor, gates: Tensor) -> Tensor:
