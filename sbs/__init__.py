@@ -1,0 +1,24 @@
+"""Single-path Bit Sharing for Automatic Loss-aware Model Compression: a reference replication."""
+
+from importlib import import_module
+from typing import Any
+
+# Looked up on first use, so that importing the package does not import PyTorch.
+_PUBLIC = {
+    "Policy": "sbs.policy",
+    "SBSError": "sbs.errors",
+    "build_network": "sbs.models",
+    "policy_cost": "sbs.cost",
+    "quantized_network": "sbs.surgery",
+    "search_network": "sbs.surgery",
+    "trace_layers": "sbs.cost",
+    "uniform_policy": "sbs.policy",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'sbs' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)

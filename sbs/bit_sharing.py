@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -22,10 +23,7 @@ def decompose(z: Tensor, bitwidths: Sequence[int]) -> tuple[Tensor, list[Tensor]
         and the first j-1 offsets is ``z_bj``.
     """
     bits = check_nesting(bitwidths)
-    offsets = [
-        discretize(z - discretize(z, low), high)
-        for low, high in zip(bits, bits[1:], strict=False)
-    ]
+    offsets = [discretize(z - discretize(z, low), high) for low, high in pairwise(bits)]
     return discretize(z, bits[0]), offsets
 
 

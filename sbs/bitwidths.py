@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from sbs.errors import SBSError
 
@@ -19,7 +20,7 @@ def check_nesting(bitwidths: Sequence[int]) -> tuple[int, ...]:
     bits = tuple(bitwidths)
     if not bits or bits[0] < 1:
         raise SBSError(f"bitwidths {list(bits)}: at least one is needed, and all must be >= 1")
-    for low, high in zip(bits, bits[1:], strict=False):
+    for low, high in pairwise(bits):
         if high <= low or high % low:
             raise SBSError(
                 f"bitwidths {list(bits)} do not nest: {high} is not a multiple of {low} greater "

@@ -38,7 +38,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise SBSError(f"{path}: no such weights file") from error
     except (SafetensorError, OSError, RuntimeError, EOFError) as error:
-        raise SBSError(f"{path}: damaged weights file ({error}); fetch or train it again") from error
+        raise SBSError(
+            f"{path}: damaged weights file ({error}); fetch or train it again"
+        ) from error
     except Exception as error:  # pickle errors have no common base class
         raise SBSError(f"{path}: not a file of plain weights ({error})") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content

@@ -29,7 +29,10 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 ScaleName = Annotated[str, typer.Option(help="Name of the scale; recorded.")]
 Settings = Annotated[str, typer.Option(help="A scale file, or the stage's sections as JSON.")]
 Data = Annotated[Path, typer.Option(help="Dataset file that `sbs fetch` wrote.")]
-Resume = Annotated[Path, typer.Option(help="Folder for the state of a run in progress.")]
+Resume = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the state of a run in progress; default: beside the record."),
+]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 Output = Annotated[Path, typer.Option(help="Where to write this output.")]
 Input = Annotated[Path, typer.Option(help="Where to read this input.")]
@@ -56,16 +59,26 @@ def pretrain(
     data: Data,
     weights: Output,
     record: Output,
-    resume: Resume,
+    resume: Resume = None,
     seed: Seed = 0,
     scale: ScaleName = "by-hand",
     threads: Threads = 1,
 ) -> None:
     """Train the full-precision network, or take the checkpoint that the settings name."""
-    from sbs import stages
+    from sbs.stages.pretrain import run
 
-    job = _job("pretrain", network, "fp", "default", seed, scale, settings, resume, threads)
-    stages.pretrain(job, data, weights, record, data.parent)
+    job = _job(
+        "pretrain",
+        network,
+        "fp",
+        "default",
+        seed,
+        scale,
+        settings,
+        resume or record.parent / "resume",
+        threads,
+    )
+    run(job, data, weights, record, data.parent)
 
 
 @app.command()
@@ -78,17 +91,27 @@ def search(
     policy: Output,
     weights: Output,
     record: Output,
-    resume: Resume,
     variant: Variant = "default",
+    resume: Resume = None,
     seed: Seed = 0,
     scale: ScaleName = "by-hand",
     threads: Threads = 1,
 ) -> None:
     """Search the compression policy of a pretrained network."""
-    from sbs import stages
+    from sbs.stages.search import run
 
-    job = _job("search", network, method, variant, seed, scale, settings, resume, threads)
-    stages.search(job, data, pretrained, policy, weights, record)
+    job = _job(
+        "search",
+        network,
+        method,
+        variant,
+        seed,
+        scale,
+        settings,
+        resume or record.parent / "resume",
+        threads,
+    )
+    run(job, data, pretrained, policy, weights, record)
 
 
 @app.command()
@@ -101,17 +124,27 @@ def finetune(
     start: Input,
     weights: Output,
     record: Output,
-    resume: Resume,
     variant: Variant = "default",
+    resume: Resume = None,
     seed: Seed = 0,
     scale: ScaleName = "by-hand",
     threads: Threads = 1,
 ) -> None:
     """Fine-tune the network of a policy, and measure it."""
-    from sbs import stages
+    from sbs.stages.finetune import run
 
-    job = _job("finetune", network, method, variant, seed, scale, settings, resume, threads)
-    stages.finetune(job, data, policy, start, weights, record)
+    job = _job(
+        "finetune",
+        network,
+        method,
+        variant,
+        seed,
+        scale,
+        settings,
+        resume or record.parent / "resume",
+        threads,
+    )
+    run(job, data, policy, start, weights, record)
 
 
 @app.command()
@@ -123,10 +156,10 @@ def evaluate(
     threads: Threads = 1,
 ) -> None:
     """Print top-1 and top-5 accuracy of a plain or a compressed network on the test images."""
-    from sbs import stages
+    from sbs.stages.finetune import evaluate_file
 
     _use_threads(threads)
-    accuracy = stages.evaluate_file(network, data, weights, policy)
+    accuracy = evaluate_file(network, data, weights, policy)
     typer.echo(f"top-1 {accuracy.top1:.2f} % top-5 {accuracy.top5:.2f} %")
 
 
@@ -176,7 +209,7 @@ def _job(
     resume: Path,
     threads: int,
 ) -> Any:
-    from sbs.stages import Job
+    from sbs.stages.workbench import Job
 
     _use_threads(threads)
     return Job(network, method, variant, seed, scale, resume, _settings(settings, stage))

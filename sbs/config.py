@@ -256,3 +256,14 @@ def _problem(error: Any) -> str:
     if error["type"] == "missing":
         return f"{key}: missing key; add it (config/README.md explains every key)"
     return f"{key}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
+
+
+def json_schema() -> str:
+    """JSON schema of a scale file, for Snakemake and for editors."""
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(draft | Scale.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    # python -m sbs.config > workflow/schemas/config.schema.json
+    print(json_schema(), end="")

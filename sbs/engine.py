@@ -199,9 +199,7 @@ def _finite_mean(losses: Tensor, model: nn.Module, title: str, epoch: int) -> fl
     bad = (~torch.isfinite(losses)).nonzero()
     if not len(bad):
         return float(losses.mean())
-    names = [
-        name for name, value in model.named_parameters() if not torch.isfinite(value).all()
-    ]
+    names = [name for name, value in model.named_parameters() if not torch.isfinite(value).all()]
     where = f"; the first parameter that is not finite is {names[0]}" if names else ""
     raise SBSError(
         f"{title}: the loss is {float(losses[bad[0, 0]])} at epoch {epoch + 1}, "
@@ -209,9 +207,7 @@ def _finite_mean(losses: Tensor, model: nn.Module, title: str, epoch: int) -> fl
     )
 
 
-def _save(
-    task: Task, resume: Path, identity: dict[str, Any], progression: Progression
-) -> None:
+def _save(task: Task, resume: Path, identity: dict[str, Any], progression: Progression) -> None:
     state = {
         "version": STATE_VERSION,
         "identity": canonical_json(identity),
@@ -224,9 +220,7 @@ def _save(
         torch.save(state, temporary)
 
 
-def _resume(
-    task: Task, resume: Path, identity: dict[str, Any], reporter: Reporter
-) -> Progression:
+def _resume(task: Task, resume: Path, identity: dict[str, Any], reporter: Reporter) -> Progression:
     path = state_path(resume, identity)
     if not path.exists():
         for other in sorted(resume.glob("state-*.pt")):
@@ -237,7 +231,9 @@ def _resume(
         state = torch.load(path, map_location="cpu", weights_only=True)
         matches = (state["version"], state["identity"]) == (STATE_VERSION, canonical_json(identity))
     except Exception as error:
-        raise SBSError(f"{path}: the state is damaged ({error}); delete it to start over") from error
+        raise SBSError(
+            f"{path}: the state is damaged ({error}); delete it to start over"
+        ) from error
     if not matches:
         raise SBSError(f"{path}: the state belongs to another run; delete it to start over")
     task.model.load_state_dict(state["model"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from sbs.config import TrainSettings
 from sbs.engine import sgd
@@ -16,7 +18,9 @@ class Classification:
 
     def __init__(self, model: nn.Module, settings: TrainSettings) -> None:
         self.model = model
-        self.optimizers = [sgd([{"params": list(model.parameters())}], settings)]
+        self.optimizers: Sequence[Optimizer] = [
+            sgd([{"params": list(model.parameters())}], settings)
+        ]
 
     def before_forward(self, iteration: int) -> None:
         """Nothing changes from iteration to iteration."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -66,7 +67,7 @@ def group_metrics(w: Tensor, group_size: int, *, standardized: bool) -> Tensor:
     if standardized:
         values = standardize(values)
     per_filter = values.abs().flatten(1).mean(dim=1)
-    return torch.stack([group.mean() for group in per_filter.split(group_size)])
+    return torch.stack([group.mean() for group in torch.split(per_filter, group_size)])
 
 
 def open_run(gates: Tensor) -> Tensor:
@@ -79,7 +80,7 @@ def expected_bits(gates: Tensor, bitwidths: Sequence[int]) -> Tensor:
 
     ``b_1 + g_2 (b_2 - b_1 + g_3 (b_3 - b_2))``.
     """
-    steps = gates.new_tensor([high - low for low, high in zip(bitwidths, bitwidths[1:])])
+    steps = gates.new_tensor([high - low for low, high in pairwise(bitwidths)])
     return bitwidths[0] + (open_run(gates) * steps).sum()
 
 

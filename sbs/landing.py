@@ -93,9 +93,7 @@ def _bit_flips(
     yield Flip(margin, name, now.model_copy(update={side: gate.bitwidths[changed]}))
 
 
-def _filter_flips(
-    name: str, now: LayerPolicy, gate: FilterGate, closing: bool
-) -> Iterator[Flip]:
+def _filter_flips(name: str, now: LayerPolicy, gate: FilterGate, closing: bool) -> Iterator[Flip]:
     metrics = gate.metrics.detach()
     kept = set(range(gate.filters)) if now.kept is None else set(now.kept)
     is_open = torch.tensor([g * gate.group_size in kept for g in range(len(metrics))])

@@ -188,7 +188,7 @@ class BitGate(nn.Module):
 class _Quantized(nn.Module):
     """What the two layer types share; mixed into ``nn.Conv2d`` and ``nn.Linear``."""
 
-    weight: nn.Parameter
+    weight: Tensor
     options: LayerOptions
 
     def setup(self, options: LayerOptions, bitwidths: tuple[int, ...] | None) -> None:
@@ -261,7 +261,8 @@ class QuantConv2d(_Quantized, nn.Conv2d):
         weight = self.quantized_weight()
         if gate is not None and gate.placement == "weight":
             weight = weight * gate.per_filter().view(-1, 1, 1, 1)
-        return self._conv_forward(self.quantized_input(x), weight, self.bias)
+        y: Tensor = self._conv_forward(self.quantized_input(x), weight, self.bias)
+        return y
 
 
 class QuantLinear(_Quantized, nn.Linear):

@@ -134,7 +134,7 @@ class RunRecord(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             raise SBSError(
-                f"{path}: not a run record ({first['loc']}: {first['msg']}); delete it and run again"
+                f"{path}: not a run record ({first['loc']}: {first['msg']}); delete it and rerun"
             ) from error
 
 

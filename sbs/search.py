@@ -50,13 +50,13 @@ class SearchTask:
         gated = {id(parameter) for side in sides.values() for parameter in side}
         others = [p for p in self.model.parameters() if id(p) not in gated]
         momentum = settings.threshold_momentum
-        gate = {
+        gate: dict[str, Any] = {
             "weight_decay": 0.0,
             "momentum": momentum,
             "nesterov": settings.nesterov and momentum > 0,
         }
         bits, prune = settings.threshold_learning_rate, settings.pruning_threshold_learning_rate
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": others},
             {"params": sides["weights"] + sides["activations"], "lr": bits, **gate},
             {"params": sides["filters"], "lr": prune, **gate},

@@ -173,8 +173,7 @@ def _options(
         activation_bits=chosen.activation_bits,
         signed_input=name in signed,
         quantize_input=name != first,
-        standardize_weights=isinstance(layer, nn.Conv2d)
-        and chosen.weight_bits != FULL_PRECISION,
+        standardize_weights=isinstance(layer, nn.Conv2d) and chosen.weight_bits != FULL_PRECISION,
     )
 
 
@@ -202,7 +201,8 @@ def _swap_layer(
             layer.padding_mode,
             device="meta",
         )
-    new.weight, new.bias = layer.weight, layer.bias
+    for parameter, value in layer.named_parameters():
+        new.register_parameter(parameter, value)
     new.setup(options, bitwidths)
     new.train(layer.training)
     model.set_submodule(name, new)

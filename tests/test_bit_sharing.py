@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbs.bit_sharing import decompose, recompose
@@ -30,11 +31,12 @@ def test_theorem_1_at_every_grid_point_and_tie(bits: tuple[int, ...]) -> None:
     for numerator in range(2 * steps + 1):
         z = Fraction(numerator, 2 * steps)
         total = exact_discretize(z, bits[0])
-        for low, high in zip(bits, bits[1:], strict=False):
+        for low, high in pairwise(bits):
             total += exact_discretize(z - exact_discretize(z, low), high)
             assert total == exact_discretize(z, high)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.sampled_from(SEQUENCES))
 def test_theorem_1_in_floats_away_from_ties(value: float, bits: tuple[int, ...]) -> None:
     if any(abs(value * levels(b) % 1 - 0.5) < 1e-6 for b in bits):
@@ -46,6 +48,7 @@ def test_theorem_1_in_floats_away_from_ties(value: float, bits: tuple[int, ...])
         torch.testing.assert_close(partial, discretize(z, high), atol=1e-12, rtol=0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=2))
 def test_recompose_is_quantization_at_the_leading_run(gates: list[float]) -> None:
     z = torch.linspace(0.0013, 0.9971, 97, dtype=torch.float64)

@@ -68,7 +68,8 @@ def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerSha
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(_recorder(name, shapes))
     with torch.no_grad():
-        twin(torch.zeros(1, *input_shape, device="meta"))
+        dtype = next(twin.parameters()).dtype
+        twin(torch.zeros(1, *input_shape, device="meta", dtype=dtype))
     return tuple(shapes)
 
 

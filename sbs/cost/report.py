@@ -41,7 +41,9 @@ def print_cost(
     prunables = spec.prunables(model)
     names = [layer.name for layer in layers]
     full = uniform_policy(network, names, FULL_PRECISION)
-    policy = uniform_policy(network, names, bits) if policy_path is None else Policy.load(policy_path)
+    policy = (
+        uniform_policy(network, names, bits) if policy_path is None else Policy.load(policy_path)
+    )
     policy.check_layers(
         {layer.name: layer.out_channels for layer in layers}, [one.layer for one in prunables]
     )

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import io
+import tarfile
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pyarrow import ArrowException
+from pyarrow.types import is_integer
 
 from sbs.data.images import Dataset, ImageSet, make_dataset
 from sbs.errors import SBSError
 
 SPLITS = ("train", "test")
+IMAGES = {"train": 50_000, "test": 10_000}
+SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -25,27 +32,22 @@ class CifarFacts:
     Attributes:
         classes: number of classes.
         label: column of the labels in the parquet layout.
-        folder: folder of torchvision's layout.
         digest: :func:`sbs.data.images.content_digest`, or None where no copy was at hand to take
-            it from; then counts, shapes and the images' own checksums are all that is checked.
+            it from; then counts, shapes and the images' own checksums are all that is checked of
+            a parquet copy. torchvision's files have checksums of their own.
     """
 
     classes: int
     label: str
-    folder: str
     digest: str | None
 
 
 CIFAR = {
-    "cifar10": CifarFacts(10, "label", "cifar-10-batches-py", None),
+    "cifar10": CifarFacts(10, "label", None),
     "cifar100": CifarFacts(
-        100,
-        "fine_label",
-        "cifar-100-python",
-        "c395424808cc46b34e35c56cf784528a689ce8bf5cd731f80c9ae8c3e777d33c",
+        100, "fine_label", "c395424808cc46b34e35c56cf784528a689ce8bf5cd731f80c9ae8c3e777d33c"
     ),
 }
-IMAGES = {"train": 50_000, "test": 10_000}
 
 
 def load_cifar(name: str, directory: Path | None, cache: Path) -> Dataset:
@@ -53,28 +55,26 @@ def load_cifar(name: str, directory: Path | None, cache: Path) -> Dataset:
 
     Args:
         name: ``cifar10`` or ``cifar100``.
-        directory: folder with a local copy, in the Hugging Face parquet layout or torchvision's;
-            None: download.
-        cache: folder for the download.
+        directory: folder with a local copy, in the Hugging Face parquet layout or torchvision's,
+            which is only read; None: download.
+        cache: folder for the download, and for what comes out of a local archive.
 
     Raises:
         SBSError: a file is missing, truncated or altered, or a count is wrong; or no download.
     """
     facts = CIFAR[name]
-    parquet = _parquet_files(name, directory) if directory is not None else None
-    if parquet is not None:
-        splits = {split: _read_parquet(parquet[split], facts) for split in SPLITS}
-        source = parquet["train"].parent
+    files = _parquet_files(name, directory) if directory is not None else None
+    if files is not None:
+        splits = {split: _read_parquet(files[split], facts) for split in SPLITS}
     else:
-        source = _torchvision_root(name, directory) if directory is not None else cache
-        splits = _read_torchvision(name, source, download=directory is None)
+        files, splits = _read_torchvision(name, directory, cache)
     for split in SPLITS:
-        _check_split(splits[split], split, facts, source)
+        _check_split(splits[split], split, facts, files[split])
     dataset = make_dataset(name, splits["train"], splits["test"], facts.classes)
     if facts.digest is not None and dataset.digest != facts.digest:
         raise SBSError(
-            f"{source}: not the published {name}: images or labels were altered (content digest "
-            f"{dataset.digest}); fetch the copy again"
+            f"{files['train']} and {files['test'].name}: not the published {name}: images or "
+            f"labels were altered (content digest {dataset.digest}); fetch the copy again"
         )
     return dataset
 
@@ -97,71 +97,116 @@ def _parquet_files(name: str, directory: Path) -> dict[str, Path] | None:
 
 def _read_parquet(path: Path, facts: CifarFacts) -> ImageSet:
     try:
-        table = pq.read_table(path)
-        labels = np.asarray(table[facts.label], dtype=np.int64)
-        encoded = [row["bytes"] for row in table["img"].to_pylist()]
-    except (ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        # Not read_table: that would take folder names such as label=3 for columns.
+        with pq.ParquetFile(path) as file:
+            missing = {"img", facts.label} - set(file.schema_arrow.names)
+            table = file.read(["img", facts.label]) if not missing else None
+    except (ArrowException, OSError) as error:
         raise SBSError(
             f"{path}: truncated or altered parquet file ({error}); fetch it again"
         ) from error
-    images = np.empty((len(encoded), 32, 32, 3), np.uint8)
-    for row, content in enumerate(encoded):
+    if table is None:
+        raise SBSError(
+            f"{path}: no column {', '.join(sorted(missing))}; is it another dataset? put the "
+            f"parquet files of the dataset with {facts.classes} classes there"
+        )
+    labels = table[facts.label]
+    if labels.null_count or not is_integer(labels.type):
+        raise SBSError(
+            f"{path}: column {facts.label} is not all whole numbers; fetch the file again"
+        )
+    images = np.empty((len(table), SIZE, SIZE, 3), np.uint8)
+    for number, row in enumerate(table["img"].to_pylist()):
         try:
-            images[row] = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise SBSError(f"{path}: image {row} is damaged ({error}); fetch it again") from error
-    return _image_set(images, labels)
+            images[number] = _decoded(row["bytes"])
+        # SyntaxError is Pillow's for a broken PNG; the last two, for a row that holds no image.
+        except (OSError, SyntaxError, ValueError, TypeError, KeyError) as error:
+            raise SBSError(
+                f"{path}: image {number} is damaged ({error}); fetch the file again"
+            ) from error
+    return _image_set(images, labels.to_numpy().astype(np.int64))
 
 
-def _torchvision_root(name: str, directory: Path) -> Path:
-    folder = CIFAR[name].folder
-    archive = "cifar-10-python.tar.gz" if name == "cifar10" else "cifar-100-python.tar.gz"
-    for root in (directory, directory / name):
-        if (root / folder).is_dir() or (root / archive).is_file():
-            return root
-    raise SBSError(
-        f"{directory}: no {name} here: neither {{train,test}}-*.parquet (in it or in {name}/) nor "
-        f"torchvision's {folder}/ or {archive}; correct data.directory or SBS_DATA_DIR, or unset "
-        "both to download"
-    )
+def _decoded(content: bytes) -> npt.NDArray[np.uint8]:
+    """Pixels (H, W, 3) of an encoded image."""
+    # Decoding skips some of a PNG's checksums and then gives altered pixels; verify checks all.
+    with Image.open(io.BytesIO(content)) as image:
+        image.verify()
+    with Image.open(io.BytesIO(content)) as image:
+        pixels = np.asarray(image)
+    if pixels.shape != (SIZE, SIZE, 3):
+        raise ValueError(f"shape {pixels.shape}, expected {(SIZE, SIZE, 3)}")
+    return pixels
 
 
-def _read_torchvision(name: str, root: Path, *, download: bool) -> dict[str, ImageSet]:
+def _read_torchvision(
+    name: str, directory: Path | None, cache: Path
+) -> tuple[dict[str, Path], dict[str, ImageSet]]:
+    """Source and images of each split, from files that match torchvision's checksums."""
     from torchvision.datasets import CIFAR10, CIFAR100
 
     kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
-    # An archive beside its absent folder is unpacked by the same call, after its checksum.
-    unpack = download or not (root / CIFAR[name].folder).is_dir()
-    splits = {}
-    for split in SPLITS:
-        try:
-            source = kind(root=root, train=split == "train", download=unpack)
-        except (RuntimeError, OSError, EOFError) as error:
-            raise SBSError(
-                f"{root}: cannot get {name} ({error}); fetch it again, or put a copy (torchvision's "
-                "layout or the Hugging Face parquet files) into a folder and name that folder in "
-                "data.directory or SBS_DATA_DIR"
-            ) from error
-        splits[split] = _image_set(source.data, np.asarray(source.targets, dtype=np.int64))
-    return splits
+    try:
+        root = cache if directory is None else _local_root(name, kind, directory, cache)
+        loaded = {
+            split: kind(root=root, train=split == "train", download=directory is None)
+            for split in SPLITS
+        }
+    except (RuntimeError, OSError, EOFError, HTTPException, tarfile.TarError) as error:
+        raise SBSError(
+            f"{directory or cache}: cannot get {name} ({error}); try again, or put a copy "
+            "(torchvision's layout or the Hugging Face parquet files) into a folder and name that "
+            "folder in data.directory or SBS_DATA_DIR"
+        ) from error
+    files = dict.fromkeys(SPLITS, root / kind.base_folder)
+    return files, {
+        split: _image_set(source.data, np.asarray(source.targets, dtype=np.int64))
+        for split, source in loaded.items()
+    }
 
 
-def _image_set(images: np.ndarray, labels: np.ndarray) -> ImageSet:
+def _local_root(name: str, kind: Any, directory: Path, cache: Path) -> Path:
+    """Folder that holds torchvision's folder, every file of it checked; an archive is unpacked."""
+    from torchvision.datasets.utils import check_integrity, extract_archive
+
+    for root in (directory, directory / name):
+        folder, archive = root / kind.base_folder, root / kind.filename
+        if folder.is_dir():
+            files = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
+            for file, md5 in files:
+                if not check_integrity(folder / file, md5):
+                    raise SBSError(
+                        f"{folder / file}: missing, truncated or altered; fetch it again"
+                    )
+            return root
+        if archive.is_file():
+            if not check_integrity(archive, kind.tgz_md5):
+                raise SBSError(f"{archive}: truncated or altered; fetch it again")
+            extract_archive(archive, cache)
+            return cache
+    raise SBSError(
+        f"{directory}: no {name} here: neither {{train,test}}-*.parquet (in it or in {name}/) nor "
+        f"torchvision's {kind.base_folder}/ or {kind.filename}; correct data.directory or "
+        "SBS_DATA_DIR, or unset both to download"
+    )
+
+
+def _image_set(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> ImageSet:
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     return ImageSet(pixels, torch.from_numpy(labels))
 
 
 def _check_split(split: ImageSet, name: str, facts: CifarFacts, source: Path) -> None:
+    values, counts = np.unique(split.labels.numpy(), return_counts=True)
+    if values.tolist() != list(range(facts.classes)):
+        raise SBSError(
+            f"{source}: the {name} split has {len(values)} classes, expected {facts.classes} "
+            f"(0 to {facts.classes - 1}); is it another dataset? fetch it again"
+        )
     expected = IMAGES[name]
     each = expected // facts.classes
-    counts = torch.bincount(split.labels, minlength=facts.classes)
-    if len(counts) != facts.classes:
+    if not (counts == each).all():
         raise SBSError(
-            f"{source}: the {name} split has {len(counts)} classes, expected {facts.classes}; "
-            "is it another dataset? fetch it again"
-        )
-    if len(split.labels) != expected or not bool((counts == each).all()):
-        raise SBSError(
-            f"{source}: the {name} split has {len(split.labels)} images, {int(counts.min())} to "
-            f"{int(counts.max())} a class; expected {expected}, {each} a class; fetch it again"
+            f"{source}: the {name} split has {len(split.labels)} images, {counts.min()} to "
+            f"{counts.max()} a class; expected {expected}, {each} a class; fetch it again"
         )

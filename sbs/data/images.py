@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,17 +89,19 @@ def content_digest(*splits: ImageSet) -> str:
 def save_dataset(dataset: Dataset, path: Path) -> None:
     """Write a dataset as one safetensors file, whole or not at all."""
     tensors = _tensors(dataset)
-    facts = {
-        "format": FORMAT,
-        "name": dataset.name,
-        "classes": dataset.classes,
-        "mean": dataset.mean,
-        "std": dataset.std,
-        "digest": dataset.digest,
-        "sha256": _bytes_digest(tensors),
-    }
+    facts = json.dumps(
+        {
+            "format": FORMAT,
+            "name": dataset.name,
+            "classes": dataset.classes,
+            "mean": dataset.mean,
+            "std": dataset.std,
+            "digest": dataset.digest,
+        }
+    )
+    metadata = {"facts": facts, "sha256": _stored_digest(facts, tensors)}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"sbs": json.dumps(facts)})
+        save_file(tensors, temporary, metadata=metadata)
 
 
 def load_dataset(path: Path) -> Dataset:
@@ -112,17 +115,13 @@ def load_dataset(path: Path) -> Dataset:
         raise SBSError(f"{path}: no such dataset file; run `sbs fetch {path.stem} --output {path}`")
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads(file.metadata()["sbs"])
+            metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-        train = ImageSet(tensors["train_images"], tensors["train_labels"])
-        test = ImageSet(tensors["test_images"], tensors["test_labels"])
-        intact = facts["sha256"] == _bytes_digest(tensors)
+        if metadata["sha256"] != _stored_digest(metadata["facts"], tensors):
+            raise _damaged(path, "its checksum does not match")
+        return _dataset(json.loads(metadata["facts"]), tensors)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, str(error)) from error
-    if not intact:
-        raise _damaged(path, "its checksum does not match")
-    mean, std = tuple(facts["mean"]), tuple(facts["std"])
-    return Dataset(facts["name"], train, test, facts["classes"], mean, std, facts["digest"])
 
 
 def _tensors(dataset: Dataset) -> dict[str, Tensor]:
@@ -134,11 +133,27 @@ def _tensors(dataset: Dataset) -> dict[str, Tensor]:
     }
 
 
-def _bytes_digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _dataset(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Dataset:
+    if facts["format"] != FORMAT:
+        raise ValueError(f"format {facts['format']}, this version reads {FORMAT}")
+    return Dataset(
+        facts["name"],
+        ImageSet(tensors["train_images"], tensors["train_labels"]),
+        ImageSet(tensors["test_images"], tensors["test_labels"]),
+        facts["classes"],
+        tuple(facts["mean"]),
+        tuple(facts["std"]),
+        facts["digest"],
+    )
+
+
+def _stored_digest(facts: str, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over all that a file holds: facts, and type, shape and bytes of each tensor."""
+    digest = hashlib.sha256(facts.encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(memoryview(tensors[name].reshape(-1).view(torch.uint8).numpy()))
+        content = tensors[name]
+        digest.update(f"|{name} {content.dtype} {tuple(content.shape)}|".encode())
+        digest.update(content.view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -48,15 +48,9 @@ MOBILENET_V3_LARGE = (
 def specs() -> list[NetworkSpec]:
     """Descriptions of the four networks."""
     return [
-        NetworkSpec(
-            "resnet18", _plain("resnet18"), _basic, _image_only("conv1"), **IMAGENET
-        ),
-        NetworkSpec(
-            "resnet50", _plain("resnet50"), _bottleneck, _image_only("conv1"), **IMAGENET
-        ),
-        NetworkSpec(
-            "mobilenet_v2", _plain("mobilenet_v2"), _inverted_v2, _signed_v2, **IMAGENET
-        ),
+        NetworkSpec("resnet18", _plain("resnet18"), _basic, _image_only("conv1"), **IMAGENET),
+        NetworkSpec("resnet50", _plain("resnet50"), _bottleneck, _image_only("conv1"), **IMAGENET),
+        NetworkSpec("mobilenet_v2", _plain("mobilenet_v2"), _inverted_v2, _signed_v2, **IMAGENET),
         NetworkSpec("mobilenet_v3", _mobilenet_v3, _inverted_v3, _signed_v3, 32, 100),
     ]
 
@@ -68,8 +62,8 @@ def _plain(name: str) -> Callable[[int, int], nn.Module]:
 def _build(name: str, classes: int, in_channels: int) -> nn.Module:
     if in_channels != 3:
         raise SBSError(f"{name}: needs colour images, got {in_channels} channel(s)")
-    build: Callable[..., nn.Module] = getattr(models, name)
-    return build(weights=None, num_classes=classes)
+    model: nn.Module = getattr(models, name)(weights=None, num_classes=classes)
+    return model
 
 
 def _mobilenet_v3(classes: int, in_channels: int) -> nn.Module:
@@ -83,13 +77,15 @@ def _mobilenet_v3(classes: int, in_channels: int) -> nn.Module:
             )
         )
         inputs = outputs
-    model = MobileNetV3(
+    model: nn.Module = MobileNetV3(
         settings,
         last_channel=1280,
         num_classes=classes,
         block=partial(InvertedResidualV3, se_layer=_squeeze),
     )
-    model.features[0][0].stride = (1, 1)
+    stem = model.get_submodule("features.0.0")
+    assert isinstance(stem, nn.Conv2d)
+    stem.stride = (1, 1)
     return model
 
 

@@ -1,0 +1,43 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Table 1: methods compared by bit operations
+#
+# Accuracy is the mean over seeds with the sample standard deviation. Published values are the
+# paper's, on CIFAR-100, and stand in columns of their own.
+
+# %% tags=["parameters"]
+runs_path = "results/runs/table1.csv"
+published_path = "config/published.csv"
+csv_path = "results/table1.csv"
+markdown_path = "results/table1.md"
+
+# %%
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import Markdown
+
+from sbs.tables import rendering, table1
+
+runs = pd.read_csv(runs_path)
+runs[["network", "method", "variant", "seed", "top1", "top5", "bops", "search_seconds"]]
+
+# %%
+table = table1(runs, pd.read_csv(published_path))
+table
+
+# %%
+table.to_csv(csv_path, index=False)
+Path(markdown_path).write_text(rendering(table))
+Markdown(rendering(table))

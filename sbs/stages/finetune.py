@@ -1,0 +1,64 @@
+"""Fine-tuning at the policy's bitwidths, and the accuracy of networks on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from sbs import checkpoints
+from sbs.config import FinetuneSettings, RuntimeSettings
+from sbs.data import EvalBatches, load_dataset
+from sbs.devices import choose_device
+from sbs.evaluate import Accuracy, evaluate
+from sbs.finetune import Classification
+from sbs.models import NetworkSpec, get_spec
+from sbs.policy import Policy
+from sbs.stages.workbench import Job, Workbench
+from sbs.surgery import plain_state, quantized_network, split_intervals
+
+
+def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: Path) -> None:
+    """Train the network of a policy, its pruned filters gone, and measure it."""
+    bench = Workbench(job, data, {"policy": policy, "start": start})
+    settings: FinetuneSettings = bench.section("finetune", FinetuneSettings)
+    chosen = Policy.load(policy)
+    model = bench.to_device(with_weights(bench.model, bench.spec, chosen, start))
+    progression = bench.fit(Classification(model, settings), settings)
+    checkpoints.save_weights(plain_state(model), weights)
+    bench.finish("finetune", chosen, progression, model, record)
+
+
+def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) -> Accuracy:
+    """Accuracy of a weights file: of the plain network, or of a policy's compressed one."""
+    runtime = RuntimeSettings(device="auto", precision="fp32", channels_last=True)
+    dataset = load_dataset(data)
+    spec = get_spec(network)
+    model = spec.build(dataset.classes, dataset.train.images.shape[1])
+    if policy is not None:
+        model = with_weights(model, spec, Policy.load(policy), weights)
+    else:
+        checkpoints.load_into(model, checkpoints.read_weights(weights), str(weights))
+    device = choose_device(runtime)
+    return evaluate(model.to(device), EvalBatches(dataset, device=device), device)
+
+
+def with_weights(model: nn.Module, spec: NetworkSpec, policy: Policy, start: Path) -> nn.Module:
+    """The network of ``policy`` with the weights, and intervals if there are any, of ``start``.
+
+    Args:
+        model: the plain network.
+        spec: its description.
+        policy: bitwidths and kept filters.
+        start: unpruned weights, or those of the compressed network itself.
+    """
+    state = checkpoints.read_weights(start)
+    plain, intervals = split_intervals(state)
+    own = model.state_dict()
+    unpruned = all(own[name].shape == plain[name].shape for name in own.keys() & plain.keys())
+    if unpruned:
+        checkpoints.load_into(model, plain, str(start))
+    model = quantized_network(model, spec, policy)
+    rest = intervals if unpruned else state
+    checkpoints.load_into(model, model.state_dict() | rest, str(start))
+    return model

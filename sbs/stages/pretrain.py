@@ -1,0 +1,32 @@
+"""The full-precision network M0."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sbs import checkpoints
+from sbs.config import PretrainSettings
+from sbs.engine import Progression
+from sbs.finetune import Classification
+from sbs.policy import FULL_PRECISION, uniform_policy
+from sbs.records import sha256_of_file
+from sbs.stages.workbench import Job, Workbench
+
+
+def run(job: Job, data: Path, weights: Path, record: Path, cache: Path) -> None:
+    """Train the full-precision network, or take the public checkpoint that the settings name."""
+    bench = Workbench(job, data, {})
+    settings: PretrainSettings = bench.section("pretrain", PretrainSettings)
+    progression = Progression()
+    checkpoint = settings.checkpoints.get(job.network)
+    if checkpoint is not None:
+        path = checkpoints.obtain(checkpoint, cache)
+        bench.inputs["checkpoint"] = sha256_of_file(path)
+        checkpoints.load_into(bench.model, checkpoints.read_weights(path), str(path))
+        model = bench.to_device(bench.model)
+    else:
+        model = bench.to_device(bench.model)
+        progression = bench.fit(Classification(model, settings), settings)
+    checkpoints.save_weights(model.state_dict(), weights)
+    full = uniform_policy(job.network, [shape.name for shape in bench.shapes], FULL_PRECISION)
+    bench.finish("pretrain", full, progression, model, record)

@@ -1,0 +1,43 @@
+"""The search for a policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sbs import checkpoints
+from sbs.config import SearchSettings
+from sbs.engine import discard
+from sbs.methods import SearchContext, get_method
+from sbs.stages.workbench import Job, Workbench
+
+
+def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, record: Path) -> None:
+    """Find a policy with the job's method."""
+    bench = Workbench(job, data, {"pretrained": pretrained})
+    settings: SearchSettings = bench.section("search", SearchSettings)
+    checkpoints.load_into(bench.model, checkpoints.read_weights(pretrained), str(pretrained))
+    result = get_method(job.method)(
+        SearchContext(
+            spec=bench.spec,
+            model=bench.to_device(bench.model),
+            shapes=bench.shapes,
+            batches=bench.train_batches(settings.batch_size),
+            settings=settings,
+            runtime=bench.runtime,
+            device=bench.device,
+            seed=job.seed,
+            resume=job.resume,
+            identity=bench.identity,
+            reporter=bench.reporter,
+        )
+    )
+    checkpoints.save_weights(result.state, weights)
+    result.policy.save(policy)
+    bench.record(
+        "search",
+        result.policy,
+        result.progression,
+        target=result.target,
+        trajectory=result.trajectory,
+    ).save(record)
+    discard(job.resume)

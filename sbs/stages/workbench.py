@@ -1,0 +1,181 @@
+"""What every stage sets up first, and the record that every stage ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sbs.config import DataSettings, RuntimeSettings, TrainSettings, canonical_json, validated
+from sbs.cost import policy_cost, trace_layers
+from sbs.data import Augmentation, EvalBatches, TrainBatches, load_dataset
+from sbs.devices import choose_device, device_name, peak_memory_bytes
+from sbs.engine import Progression, Task, discard, fit
+from sbs.errors import SBSError
+from sbs.evaluate import Accuracy, evaluate
+from sbs.models import build_network, get_spec
+from sbs.policy import FULL_PRECISION, Policy, uniform_policy
+from sbs.progress import Reporter
+from sbs.records import (
+    RunRecord,
+    git_revision,
+    sha256_of_file,
+    sha256_of_text,
+    software_versions,
+)
+from sbs.seeding import derive_seed, seed_everything, use_deterministic_algorithms
+
+
+@dataclass(frozen=True)
+class Job:
+    """Which run this is, and where its state lives."""
+
+    network: str
+    method: str
+    variant: str
+    seed: int
+    scale: str
+    resume: Path
+    settings: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """Short name for logs."""
+        return f"{self.network} {self.method} {self.variant} seed {self.seed}"
+
+
+class Workbench:
+    """What every stage sets up first: settings, device, data, the plain network and its layers."""
+
+    def __init__(self, job: Job, data: Path, inputs: Mapping[str, Path]) -> None:
+        self.job = job
+        self.data_settings = self.section("data", DataSettings)
+        self.runtime = self.section("runtime", RuntimeSettings)
+        use_deterministic_algorithms()
+        self.device = choose_device(self.runtime)
+        self.dataset = load_dataset(data)
+        if self.dataset.name != self.data_settings.dataset:
+            raise SBSError(
+                f"{data}: holds {self.dataset.name}, but data.dataset is "
+                f"{self.data_settings.dataset}; run `sbs fetch {self.data_settings.dataset}`"
+            )
+        self.inputs = {name: sha256_of_file(path) for name, path in inputs.items()}
+        self.spec = get_spec(job.network)
+        self.image = tuple(self.dataset.train.images.shape[1:])
+        seed_everything(derive_seed(job.seed, "weights"))
+        self.model = build_network(job.network, self.dataset.classes, self.image[0])
+        self.shapes = trace_layers(self.model, self.image)
+        self.prunables = self.spec.prunables(self.model)
+        self.reporter = Reporter(job.title)
+
+    def section(self, name: str, kind: type[Any]) -> Any:
+        """One section of the settings, checked."""
+        if name not in self.job.settings:
+            raise SBSError(f"--settings: missing section {name!r}")
+        return validated(kind, self.job.settings[name], f"--settings {name}")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides the result of this stage; a state of another identity is not resumed."""
+        return {
+            "network": self.job.network,
+            "method": self.job.method,
+            "seed": self.job.seed,
+            "settings": dict(self.job.settings),
+            "inputs": self.inputs,
+            "dataset": self.dataset.digest,
+        }
+
+    def to_device(self, model: nn.Module) -> nn.Module:
+        """Model on the device, in the memory format of the settings."""
+        if self.runtime.channels_last:
+            model = model.to(memory_format=torch.channels_last)
+        return model.to(self.device)
+
+    def train_batches(self, batch_size: int) -> TrainBatches:
+        """Augmented training images."""
+        settings = self.data_settings
+        return TrainBatches(
+            self.dataset,
+            batch_size=batch_size,
+            augmentation=Augmentation(settings.crop_padding, settings.flip),
+            seed=self.job.seed,
+            device=self.device,
+            channels_last=self.runtime.channels_last,
+        )
+
+    def accuracy(self, model: nn.Module) -> Accuracy:
+        """Accuracy on the test images."""
+        batches = EvalBatches(
+            self.dataset, device=self.device, channels_last=self.runtime.channels_last
+        )
+        return evaluate(model, batches, self.device)
+
+    def record(
+        self,
+        stage: str,
+        policy: Policy,
+        progression: Progression,
+        **outcome: Any,
+    ) -> RunRecord:
+        """The record of this run."""
+        full = uniform_policy(self.job.network, list(policy.layers), FULL_PRECISION)
+
+        def cost(which: Policy, resource: str) -> float:
+            return policy_cost(self.shapes, self.prunables, which, resource)
+
+        return RunRecord(
+            stage=stage,  # type: ignore[arg-type]
+            scale=self.job.scale,
+            network=self.job.network,
+            method=self.job.method,
+            variant=self.job.variant,
+            seed=self.job.seed,
+            settings=dict(self.job.settings),
+            settings_sha256=sha256_of_text(canonical_json(self.job.settings)),
+            inputs=self.inputs,
+            dataset=self.dataset.name,
+            dataset_sha256=self.dataset.digest,
+            git_revision=git_revision(),
+            versions=software_versions(),
+            device=device_name(self.device),
+            threads=torch.get_num_threads(),
+            bops=cost(policy, "bops"),
+            full_precision_bops=cost(full, "bops"),
+            memory_bytes=cost(policy, "memory"),
+            full_precision_memory_bytes=cost(full, "memory"),
+            wall_seconds=progression.seconds,
+            device_hours=progression.seconds / 3600,
+            peak_memory_bytes=peak_memory_bytes(self.device),
+            interruptions=progression.interruptions,
+            history=progression.history,
+            **outcome,
+        )
+
+    def fit(self, task: Task, settings: TrainSettings) -> Progression:
+        """Train a task to the end of its schedule, or go on with it."""
+        return fit(
+            task,
+            self.train_batches(settings.batch_size),
+            settings,
+            self.runtime,
+            device=self.device,
+            seed=self.job.seed,
+            resume=self.job.resume,
+            identity=self.identity,
+            reporter=self.reporter,
+        )
+
+    def finish(
+        self, stage: str, policy: Policy, progression: Progression, model: nn.Module, record: Path
+    ) -> None:
+        """Measure a trained network, write its record, and drop the state of the run."""
+        accuracy = self.accuracy(model)
+        outcome = {"top1": accuracy.top1, "top5": accuracy.top5}
+        self.record(stage, policy, progression, **outcome).save(record)
+        self.reporter.line(f"top-1 {accuracy.top1:.2f} % top-5 {accuracy.top5:.2f} %")
+        discard(self.job.resume)

@@ -1,0 +1,44 @@
+"""What several tests share: real digits, small settings, and the way to the optional data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from sbs.config import Scale, load_scale
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def digits_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real digits as the file that training reads."""
+    from sbs.data.fetch import fetch
+
+    path = tmp_path_factory.mktemp("data") / "digits.safetensors"
+    fetch("digits", path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def default_scale() -> Scale:
+    """The default scale."""
+    return load_scale(ROOT / "config" / "config.yaml")
+
+
+@pytest.fixture(scope="session")
+def weights_dir() -> Path:
+    """Folder of public checkpoints, or a skip."""
+    folder = os.environ.get("SBS_WEIGHTS_DIR")
+    if not folder:
+        pytest.skip("SBS_WEIGHTS_DIR names no folder with public checkpoints")
+    return Path(folder)

@@ -1,0 +1,236 @@
+"""Search network with frozen gates, fixed-policy network and pruned network are one function."""
+
+from __future__ import annotations
+
+import copy
+import random
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sbs.cost import policy_cost, trace_layers
+from sbs.cost.expected import ExpectedCost
+from sbs.errors import SBSError
+from sbs.layers import FilterGate, GatedBatchNorm2d, QuantConv2d
+from sbs.models import NetworkSpec, build_network, get_spec
+from sbs.policy import LayerPolicy, Policy, uniform_policy
+from sbs.search import extract_policy
+from sbs.surgery import SearchSpace, plain_state, quantized_network, search_network
+
+NETWORKS = [("resnet20", 10, 1, 8), ("resnet50", 10, 3, 64), ("mobilenet_v2", 10, 3, 32)]
+NETWORKS += [("mobilenet_v3", 10, 3, 32)]
+
+
+def plain_network(name: str, classes: int, channels: int) -> nn.Module:
+    """A network with statistics that differ from channel to channel."""
+    torch.manual_seed(1)
+    model = build_network(name, classes, channels)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.3, 0.5)
+            module.running_mean.uniform_(-0.2, 0.2)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+    return model.eval()
+
+
+def random_policy(name: str, model: nn.Module, spec: NetworkSpec, image: tuple[int, ...]) -> Policy:
+    """Bitwidths of {2, 4, 8} and kept groups of four, at random; 8 bits first and last."""
+    draw = random.Random(5)
+    shapes = trace_layers(model, image)
+    layers = dict(uniform_policy(name, [shape.name for shape in shapes], 8).layers)
+    for shape in shapes[1:-1]:
+        layers[shape.name] = LayerPolicy(
+            weight_bits=draw.choice((2, 4, 8)), activation_bits=draw.choice((2, 4, 8))
+        )
+    filters = {shape.name: shape.out_channels for shape in shapes}
+    for prunable in spec.prunables(model):
+        groups = range(-(-filters[prunable.layer] // 4))
+        kept = sorted(draw.sample(groups, max(1, len(groups) // 2)))
+        index = [f for g in kept for f in range(4 * g, 4 * g + 4) if f < filters[prunable.layer]]
+        layers[prunable.layer] = layers[prunable.layer].model_copy(update={"kept": tuple(index)})
+    return Policy(network=name, layers=layers)
+
+
+def searched(name: str, model: nn.Module, shapes: tuple[int, ...]) -> SearchSpace:
+    """A search network over bitwidths and groups of four filters."""
+    names = [shape.name for shape in trace_layers(model, shapes)]
+    return search_network(
+        copy.deepcopy(model),
+        get_spec(name),
+        uniform_policy(name, names, 8),
+        bitwidths=(2, 4, 8),
+        group_size=4,
+        standardized=True,
+        placement="norm",
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*std.*degrees of freedom.*")
+@pytest.mark.parametrize(("name", "classes", "channels", "size"), NETWORKS)
+def test_three_networks_of_one_policy_agree(
+    name: str, classes: int, channels: int, size: int
+) -> None:
+    spec = get_spec(name)
+    model = plain_network(name, classes, channels).double()
+    image = (channels, size, size)
+    policy = random_policy(name, model, spec, image)
+    images = torch.rand(3, *image, dtype=torch.float64)
+
+    space = searched(name, model, image)
+    space.model.double().eval()
+    space.freeze(policy)
+    pruned = quantized_network(copy.deepcopy(model), spec, policy).double().eval()
+    masked = masked_network(model, spec, policy).eval()
+
+    with torch.no_grad():
+        want = pruned(images)
+        torch.testing.assert_close(space.model(images), want, atol=1e-8, rtol=1e-6)
+        torch.testing.assert_close(masked(images), want, atol=1e-8, rtol=1e-6)
+    assert sum(p.numel() for p in pruned.parameters()) < sum(
+        p.numel() for p in space.model.parameters()
+    )
+
+
+def masked_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn.Module:
+    """Fixed bitwidths, pruned filters masked instead of removed: written without the gates."""
+    unpruned = {
+        name: layer.model_copy(update={"kept": None}) for name, layer in policy.layers.items()
+    }
+    plain = copy.deepcopy(model)
+    masks: dict[str, Tensor] = {}
+    for prunable in spec.prunables(plain):
+        kept = policy.layers[prunable.layer].kept
+        assert kept is not None
+        mask = torch.zeros(plain.get_submodule(prunable.layer).out_channels, dtype=torch.float64)  # type: ignore[arg-type]
+        mask[list(kept)] = 1
+        masks |= dict.fromkeys(prunable.norms, mask)
+    fixed = quantized_network(plain, spec, Policy(network=policy.network, layers=unpruned))
+    for prunable in spec.prunables(fixed):
+        _use_statistics_of_kept_filters(fixed, prunable.layer, prunable, masks)
+    for name, mask in masks.items():
+        norm = fixed.get_submodule(name)
+        norm.register_forward_hook(lambda _, __, y, mask=mask: y * mask.view(1, -1, 1, 1))
+    return fixed.double()
+
+
+def _use_statistics_of_kept_filters(
+    model: nn.Module, name: str, prunable: object, masks: dict[str, Tensor]
+) -> None:
+    norms = prunable.norms  # type: ignore[attr-defined]
+    mask = masks[norms[0]]
+    gate = FilterGate(len(mask), 1, standardized=True, placement="norm")
+    gate.group_gates = mask
+    for produced in (name, *prunable.producers):  # type: ignore[attr-defined]
+        layer = model.get_submodule(produced)
+        assert isinstance(layer, QuantConv2d)
+        layer.share_outputs(gate)
+    for consumed in prunable.consumers:  # type: ignore[attr-defined]
+        layer = model.get_submodule(consumed)
+        assert isinstance(layer, QuantConv2d)
+        layer.share_inputs(gate)
+
+
+def test_pruned_filters_output_exactly_zero() -> None:
+    model = plain_network("resnet20", 10, 1)
+    space = searched("resnet20", model, (1, 8, 8))
+    policy = random_policy("resnet20", model, get_spec("resnet20"), (1, 8, 8))
+    space.freeze(policy)
+    seen: dict[str, Tensor] = {}
+    norm = space.model.get_submodule("layer2.0.bn1")
+    assert isinstance(norm, GatedBatchNorm2d)
+    norm.register_forward_hook(lambda _, __, y: seen.update(y=y))
+    space.model.train()(torch.rand(4, 1, 8, 8))
+    kept = policy.layers["layer2.0.conv1"].kept
+    assert kept is not None
+    dropped = sorted(set(range(32)) - set(kept))
+    assert bool((seen["y"][:, dropped] == 0).all())
+    assert bool((seen["y"][:, list(kept)] != 0).any())
+
+
+@pytest.mark.parametrize(("name", "classes", "channels", "size"), NETWORKS)
+@pytest.mark.parametrize("resource", ["bops", "memory"])
+def test_expected_cost_of_hard_gates_is_the_exact_cost_of_their_policy(
+    name: str, classes: int, channels: int, size: int, resource: str
+) -> None:
+    spec = get_spec(name)
+    model = plain_network(name, classes, channels)
+    image = (channels, size, size)
+    shapes = trace_layers(model, image)
+    policy = random_policy(name, model, spec, image)
+    space = searched(name, model, image)
+    cost = ExpectedCost(space, shapes, resource, propagate=True, device=torch.device("cpu"))  # type: ignore[arg-type]
+    for held in (uniform_policy(name, [s.name for s in shapes], 8), policy):
+        space.freeze(held)
+        space.model.eval()(torch.rand(2, *image))
+        exact = policy_cost(shapes, space.prunables, held, resource)
+        assert float(cost().detach()) == pytest.approx(exact, rel=1e-6)
+        assert extract_policy(space).layers == held.layers
+
+
+def test_every_gate_gets_a_gradient_from_the_cost() -> None:
+    model = plain_network("resnet20", 10, 1)
+    shapes = trace_layers(model, (1, 8, 8))
+    space = searched("resnet20", model, (1, 8, 8))
+    cost = ExpectedCost(space, shapes, "bops", propagate=True, device=torch.device("cpu"))
+    space.model.train()(torch.rand(4, 1, 8, 8))
+    cost().log().backward()
+    for layer in list(space.layers.values())[1:-1]:
+        for gate in (layer.weight_gate, layer.activation_gate):
+            assert gate is not None
+            assert gate.thresholds.grad is not None
+            # More threshold, fewer bits, less cost.
+            assert bool((gate.thresholds.grad < 0).all())
+    for filter_gate in space.filter_gates.values():
+        assert filter_gate.threshold.grad is not None
+        assert float(filter_gate.threshold.grad) < 0
+
+
+def test_batch_norm_cancels_the_loss_gradient_of_a_gate_on_the_weights() -> None:
+    """Why the default places the pruning gate at the batch norm behind the filter."""
+    gradients = {}
+    for placement in ("norm", "weight"):
+        model = plain_network("resnet20", 10, 1).double()
+        names = [shape.name for shape in trace_layers(model, (1, 8, 8))]
+        space = search_network(
+            model,
+            get_spec("resnet20"),
+            uniform_policy("resnet20", names, 32),
+            bitwidths=None,
+            group_size=4,
+            standardized=True,
+            placement=placement,  # type: ignore[arg-type]
+        )
+        space.model.double().train()
+        logits = space.model(torch.rand(16, 1, 8, 8, dtype=torch.float64))
+        nn.functional.cross_entropy(logits, torch.arange(16) % 10).backward()
+        gradient = space.filter_gates["layer1.1.conv1"].threshold.grad
+        assert gradient is not None
+        gradients[placement] = abs(float(gradient))
+    assert gradients["weight"] < 1e-3 * gradients["norm"]
+
+
+def test_weights_survive_surgery_and_load_into_the_plain_network() -> None:
+    model = plain_network("resnet20", 10, 1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = plain_state(searched("resnet20", model, (1, 8, 8)).model)
+    assert not any("gate" in name for name in state)
+    for name, value in before.items():
+        torch.testing.assert_close(state[name], value)
+
+
+def test_a_policy_that_does_not_fit_is_refused_by_layer() -> None:
+    spec, model = get_spec("resnet20"), build_network("resnet20", 10, 1)
+    names = [shape.name for shape in trace_layers(model, (1, 8, 8))]
+    good = uniform_policy("resnet20", names, 4)
+    for name, change, message in (
+        ("layer1.0.conv2", {"kept": (0, 1)}, "layer1.0.conv2.*cannot be pruned"),
+        ("layer1.0.conv1", {"kept": (0, 99)}, "layer1.0.conv1.*keeps filter 99"),
+    ):
+        layers = good.layers | {name: good.layers[name].model_copy(update=change)}
+        with pytest.raises(SBSError, match=message):
+            quantized_network(model, spec, Policy(network="resnet20", layers=layers))
+    with pytest.raises(SBSError, match="unknown layer 'nowhere'"):
+        layers = good.layers | {"nowhere": good.layers["fc"]}
+        quantized_network(model, spec, Policy(network="resnet20", layers=layers))

@@ -1,0 +1,83 @@
+# Everything in Python that rules use: the checked config, the sheet, and functions over them.
+from pathlib import Path
+import shutil
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+from sbs.config import Scale, canonical_json, stage_settings, validated
+from sbs.errors import SBSError
+from sbs.experiments import load_experiments
+from sbs.sources import source_digest
+
+try:
+    scale = validated(Scale, config, "scale file")
+    experiments = load_experiments(Path("config/experiments.tsv"), scale)
+except SBSError as error:
+    raise WorkflowError(str(error)) from None
+validate(config, schema="../schemas/config.schema.json")
+
+rows = {(row.network, row.method, row.variant): row for row in experiments}
+
+
+def alternatives(values):
+    """Regular expression of a wildcard that takes one of these values."""
+    return "|".join(sorted(set(values))) or "none"
+
+
+wildcard_constraints:
+    network=alternatives(scale.networks),
+    method=alternatives(row.method for row in experiments),
+    variant=alternatives(row.variant for row in experiments),
+    selection=alternatives(["all", *(table for row in experiments for table in row.tables)]),
+    seed=r"\d+",
+
+
+def settings(stage):
+    """Function of wildcards: the settings of a stage, with the row's options, as JSON."""
+
+    def of_run(wildcards):
+        key = tuple(wildcards.get(name) for name in ("network", "method", "variant"))
+        options = rows[key].options if key in rows else {}
+        return canonical_json(stage_settings(scale, stage, options))
+
+    return of_run
+
+
+def pretrained_seed(seed):
+    """Seed of the pretrained network that the run of this seed starts from."""
+    seeds = scale.pretrain.seeds
+    return int(seed) if int(seed) in seeds else seeds[0]
+
+
+def pretrained_weights(wildcards):
+    """Weights of M0 for a run."""
+    seed = pretrained_seed(wildcards.seed)
+    return f"<results>/pretrain/{wildcards.network}/seed-{seed}/weights.safetensors"
+
+
+def starting_weights(wildcards):
+    """Weights that fine-tuning starts from."""
+    if scale.finetune.start == "pretrained":
+        return pretrained_weights(wildcards)
+    run = "{0.network}/{0.method}/{0.variant}/seed-{0.seed}".format(wildcards)
+    return f"<results>/search/{run}/weights.safetensors"
+
+
+def records(wildcards):
+    """Records of all runs of a table, or of all runs."""
+    chosen = [row for row in experiments if wildcards.selection in ("all", *row.tables)]
+    paths = set()
+    for row in chosen:
+        for seed in scale.seeds:
+            run = f"{row.network}/{row.method}/{row.variant}/seed-{seed}"
+            paths.add(f"<results>/search/{run}/search.json")
+            paths.add(f"<results>/finetune/{run}/metrics.json")
+            first = f"{row.network}/seed-{pretrained_seed(seed)}"
+            paths.add(f"<results>/pretrain/{first}/metrics.json")
+    return sorted(paths)
+
+
+def gpus():
+    """GPUs that a training job takes: one if there is any to take."""
+    return int(scale.runtime.device != "cpu" and shutil.which("nvidia-smi") is not None)

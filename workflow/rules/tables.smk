@@ -1,0 +1,41 @@
+rule collect:
+    input:
+        records=records,
+    output:
+        runs="<results>/runs/{selection}.csv",
+    log:
+        "<results>/logs/collect/{selection}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=source_digest("sbs.collect"),
+    shell:
+        "sbs collect {input.records} --output {output.runs} > {log} 2>&1"
+
+
+# The executed notebook is written to a log, which survives a failure, and copied on success.
+rule table1:
+    input:
+        notebook="notebooks/table1.py",
+        runs="<results>/runs/table1.csv",
+        published="config/published.csv",
+    output:
+        csv=report("<results>/table1.csv", caption="../report/table1.rst", category="Tables"),
+        markdown="<results>/table1.md",
+        notebook="<results>/notebooks/table1.ipynb",
+        html="<results>/notebooks/table1.html",
+    log:
+        notebook="<results>/logs/notebooks/table1.ipynb",
+        text="<results>/logs/notebooks/table1.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=source_digest("sbs.tables"),
+    shell:
+        "(jupytext --quiet --to ipynb --output - {input.notebook}"
+        " | papermill --no-progress-bar -p runs_path {input.runs}"
+        " -p published_path {input.published} -p csv_path {output.csv}"
+        " -p markdown_path {output.markdown} - {log.notebook}"
+        " && cp {log.notebook} {output.notebook}"
+        " && jupyter nbconvert --log-level WARN --to html --output-dir $(dirname {output.html})"
+        " {output.notebook}) > {log.text} 2>&1"

@@ -1,0 +1,87 @@
+# State of a run in progress lives in an undeclared folder beside its outputs, so that a killed job
+# goes on where it was: Snakemake deletes the declared outputs of a failed job. The dataset file is
+# ancient() because its content is verified when it is read; a newer copy of it changes nothing.
+
+
+rule pretrain:
+    input:
+        data=ancient(f"data/{scale.data.dataset}.safetensors"),
+    output:
+        weights="<results>/pretrain/{network}/seed-{seed}/weights.safetensors",
+        record="<results>/pretrain/{network}/seed-{seed}/metrics.json",
+    log:
+        "<results>/logs/pretrain/{network}/seed-{seed}.log",
+    benchmark:
+        "<results>/benchmarks/pretrain/{network}/seed-{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=gpus(),
+    params:
+        settings=settings("pretrain"),
+        scale=scale.scale,
+        code=source_digest("sbs.stages.pretrain"),
+    shell:
+        "sbs pretrain --network {wildcards.network} --seed {wildcards.seed}"
+        " --scale {params.scale} --settings {params.settings:q} --data {input.data}"
+        " --weights {output.weights} --record {output.record} --threads {threads}"
+        " > {log} 2>&1"
+
+
+rule search:
+    input:
+        data=ancient(f"data/{scale.data.dataset}.safetensors"),
+        pretrained=pretrained_weights,
+    output:
+        policy="<results>/search/{network}/{method}/{variant}/seed-{seed}/policy.json",
+        weights="<results>/search/{network}/{method}/{variant}/seed-{seed}/weights.safetensors",
+        record="<results>/search/{network}/{method}/{variant}/seed-{seed}/search.json",
+    log:
+        "<results>/logs/search/{network}/{method}/{variant}/seed-{seed}.log",
+    benchmark:
+        "<results>/benchmarks/search/{network}/{method}/{variant}/seed-{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=gpus(),
+    params:
+        settings=settings("search"),
+        scale=scale.scale,
+        code=source_digest("sbs.stages.search"),
+    shell:
+        "sbs search --network {wildcards.network} --method {wildcards.method}"
+        " --variant {wildcards.variant} --seed {wildcards.seed} --scale {params.scale}"
+        " --settings {params.settings:q} --data {input.data} --pretrained {input.pretrained}"
+        " --policy {output.policy} --weights {output.weights} --record {output.record}"
+        " --threads {threads} > {log} 2>&1"
+
+
+rule finetune:
+    input:
+        data=ancient(f"data/{scale.data.dataset}.safetensors"),
+        policy="<results>/search/{network}/{method}/{variant}/seed-{seed}/policy.json",
+        start=starting_weights,
+    output:
+        weights="<results>/finetune/{network}/{method}/{variant}/seed-{seed}/weights.safetensors",
+        record="<results>/finetune/{network}/{method}/{variant}/seed-{seed}/metrics.json",
+    log:
+        "<results>/logs/finetune/{network}/{method}/{variant}/seed-{seed}.log",
+    benchmark:
+        "<results>/benchmarks/finetune/{network}/{method}/{variant}/seed-{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=gpus(),
+    params:
+        settings=settings("finetune"),
+        scale=scale.scale,
+        code=source_digest("sbs.stages.finetune"),
+    shell:
+        "sbs finetune --network {wildcards.network} --method {wildcards.method}"
+        " --variant {wildcards.variant} --seed {wildcards.seed} --scale {params.scale}"
+        " --settings {params.settings:q} --data {input.data} --policy {input.policy}"
+        " --start {input.start} --weights {output.weights} --record {output.record}"
+        " --threads {threads} > {log} 2>&1"
