@@ -261,6 +261,9 @@ class QuantConv2d(_Quantized, nn.Conv2d):
         weight = self.quantized_weight()
         if gate is not None and gate.placement == "weight":
             weight = weight * gate.per_filter().view(-1, 1, 1, 1)
+        for read in self._gates_of_inputs:
+            # A signed quantizer has no zero level: the zeros of a pruned channel would count.
+            weight = weight * read.per_filter().detach().view(1, -1, 1, 1)
         y: Tensor = self._conv_forward(self.quantized_input(x), weight, self.bias)
         return y
 

@@ -229,8 +229,9 @@ def test_a_policy_that_does_not_fit_is_refused_by_layer() -> None:
         ("layer1.0.conv1", {"kept": (0, 99)}, "layer1.0.conv1.*keeps filter 99"),
     ):
         layers = good.layers | {name: good.layers[name].model_copy(update=change)}
+        bad = Policy(network="resnet20", layers=layers)
         with pytest.raises(SBSError, match=message):
-            quantized_network(model, spec, Policy(network="resnet20", layers=layers))
+            quantized_network(model, spec, bad)
+    stranger = Policy(network="resnet20", layers=good.layers | {"nowhere": good.layers["fc"]})
     with pytest.raises(SBSError, match="unknown layer 'nowhere'"):
-        layers = good.layers | {"nowhere": good.layers["fc"]}
-        quantized_network(model, spec, Policy(network="resnet20", layers=layers))
+        quantized_network(model, spec, stranger)
