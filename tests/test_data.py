@@ -45,7 +45,8 @@ def test_digits_are_scikit_learns() -> None:
     assert digits.classes == 10
     assert digits.train.images.shape[1:] == (1, 8, 8)
     assert digits.train.images.dtype == torch.uint8
-    assert digits.train.images.aminmax() == (0, 255)
+    assert int(digits.train.images.min()) == 0
+    assert int(digits.train.images.max()) == 255
 
 
 def test_digits_split_is_stratified_and_never_changes() -> None:
