@@ -135,6 +135,17 @@ def test_every_flipped_bit_is_noticed(small: Dataset, tmp_path: Path) -> None:
         assert_named(path)
 
 
+@pytest.mark.parametrize(("old", "new"), [(b"[4,2,3,3]", b"[4,2,1,9]"), (b'"U8"', b'"I8"')])
+def test_altered_shape_or_type_is_noticed(
+    small: Dataset, tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    path = tmp_path / "small.safetensors"
+    save_dataset(small, path)
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new))
+    assert_named(path)
+
+
 def test_another_safetensors_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "small.safetensors"
     save_file({"weight": torch.zeros(3)}, path)
