@@ -29,7 +29,9 @@ wildcard_constraints:
     network=alternatives(scale.networks),
     method=alternatives(row.method for row in experiments),
     variant=alternatives(row.variant for row in experiments),
-    selection=alternatives(["all", *(table for row in experiments for table in row.tables)]),
+    selection=alternatives(
+        ["all", *(table for row in experiments for table in row.tables)]
+    ),
     seed=r"\d+",
 
 

@@ -20,7 +20,9 @@ rule table1:
         runs="<results>/runs/table1.csv",
         published="config/published.csv",
     output:
-        csv=report("<results>/table1.csv", caption="../report/table1.rst", category="Tables"),
+        csv=report(
+            "<results>/table1.csv", caption="../report/table1.rst", category="Tables"
+        ),
         markdown="<results>/table1.md",
         notebook="<results>/notebooks/table1.ipynb",
         html="<results>/notebooks/table1.html",

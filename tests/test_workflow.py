@@ -1,0 +1,218 @@
+"""The workflow: what it would run, what an edit reruns, and a whole run on real digits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+import yaml
+
+from sbs.config import json_schema, load_scale
+from sbs.errors import SBSError
+from sbs.experiments import load_experiments
+from tests.conftest import ROOT
+
+SHEET = "network\tmethod\tvariant\ttables\toptions\n"
+STUB = """#!{python}
+import pathlib, sys
+words = sys.argv[1:]
+for option in ("--output", "--weights", "--record", "--policy"):
+    if option in words and not (option == "--policy" and words[0] == "finetune"):
+        path = pathlib.Path(words[words.index(option) + 1])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(" ".join(words))
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A working copy of the workflow with a small config: one network, one seed."""
+    for name in ("workflow", "config", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "environment.yml", tmp_path)
+    edit(tmp_path, networks=["resnet20"], seeds=[0])
+    edit(tmp_path, "pretrain", epochs=2, seeds=[0])
+    edit(tmp_path, "search", epochs=3)
+    edit(tmp_path, "finetune", epochs=3)
+    return tmp_path
+
+
+def edit(folder: Path, section: str | None = None, **changes: Any) -> None:
+    path = folder / "config" / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    (config[section] if section else config).update(changes)
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def environment(**more: str) -> dict[str, str]:
+    scripts = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", **more}
+
+
+def snakemake(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *words]
+    return subprocess.run(
+        command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=600
+    )
+
+
+def with_stub(folder: Path) -> str:
+    """A PATH whose ``sbs`` only writes its outputs."""
+    stub = folder / "stub" / "sbs"
+    stub.parent.mkdir()
+    stub.write_text(STUB.format(python=sys.executable))
+    stub.chmod(0o755)
+    return f"{stub.parent}:{environment()['PATH']}"
+
+
+def planned(folder: Path, *words: str) -> set[str]:
+    """Names of the rules that a dry run would run."""
+    done = snakemake(folder, "--dry-run", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (done.stdout + done.stderr).splitlines()
+    rules = (line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule ")))
+    return set(rules)
+
+
+def test_schema_is_the_one_of_the_settings() -> None:
+    committed = (ROOT / "workflow" / "schemas" / "config.schema.json").read_text()
+    assert committed == json_schema(), "run `make schema`"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_scale_is_valid_with_every_row_of_the_sheet(path: Path) -> None:
+    assert load_experiments(ROOT / "config" / "experiments.tsv", load_scale(path))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_key_is_explained(path: Path) -> None:
+    manual = (ROOT / "config" / "README.md").read_text()
+    content = yaml.safe_load(path.read_text())
+    keys = set(content)
+    for section in content.values():
+        if isinstance(section, dict):
+            keys |= set(section)
+    assert not {key for key in keys if f"`{key}`" not in manual}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("resnet21\tsbs\tdefault\ttable1\t", "line 2: unknown network 'resnet21'"),
+        ("resnet20\tsbz\tdefault\ttable1\t", "line 2: unknown method 'sbz'"),
+        ("resnet20\tsbs\tA b\ttable1\t", "variant 'A b'"),
+        ("resnet20\tsbs\tdefault\ttable1\tsearch.epoch=3", "option 'search.epoch'"),
+        ("resnet20\tsbs\tdefault\ttable1\tsearch.target=cheap", "target 'cheap'"),
+        ("resnet20\tsbs\tdefault\ttable1\tsearch.bitwidths=[2, 3]", "do not nest"),
+        ("resnet20\tsbs\tdefault", "5 columns"),
+        ("resnet20\tsbs\ta\tt\t\nresnet20\tsbs\ta\tt\t", "resnet20 sbs a stands twice"),
+    ],
+)
+def test_bad_rows_are_refused_with_their_line(tmp_path: Path, row: str, message: str) -> None:
+    sheet = tmp_path / "experiments.tsv"
+    sheet.write_text(SHEET + row + "\n")
+    with pytest.raises(SBSError, match=message):
+        load_experiments(sheet, load_scale(ROOT / "config" / "config.yaml"))
+
+
+def test_a_misspelt_key_stops_the_workflow_with_one_message(copy: Path) -> None:
+    edit(copy, "search", epoch=3)
+    done = snakemake(copy, "--dry-run")
+    assert done.returncode != 0
+    assert "search.epoch: unknown key; remove it or correct its spelling" in done.stdout + done.stderr
+
+
+def test_edits_rerun_what_depends_on_them_and_nothing_else(copy: Path) -> None:
+    goal = "results/runs/table1.csv"
+    done = snakemake(copy, goal, PATH=with_stub(copy))
+    assert done.returncode == 0, done.stderr
+    assert planned(copy, goal) == set()
+    edit(copy, "finetune", learning_rate=0.01)
+    assert planned(copy, goal) == {"finetune", "collect"}
+    edit(copy, "finetune", **yaml.safe_load((ROOT / "config/config.yaml").read_text())["finetune"])
+    edit(copy, "finetune", epochs=3)
+    assert planned(copy, goal) == set()
+    edit(copy, "search", group_size=2)
+    assert planned(copy, goal) == {"search", "finetune", "collect"}
+    edit(copy, "search", group_size=4)
+    edit(copy, seeds=[0, 1])
+    done = snakemake(copy, "--dry-run", goal)
+    assert "seed-1" in done.stdout
+    assert "seed-0/policy.json" not in done.stdout.replace("input", "")
+    sheet = copy / "config" / "experiments.tsv"
+    edit(copy, seeds=[0])
+    sheet.write_text(sheet.read_text().replace("0.7 x full", "0.8 x full"))
+    done = snakemake(copy, "--dry-run", goal)
+    assert "sbs_p" in done.stdout
+    assert "search/resnet20/sbs_q/default/seed-0/policy.json" not in done.stdout
+
+
+def test_lint_and_format() -> None:
+    command = [sys.executable, "-m", "snakefmt", "--check", "workflow"]
+    formatted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert formatted.returncode == 0, formatted.stderr
+    lint = [sys.executable, "-m", "snakemake", "--lint"]
+    done = subprocess.run(lint, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.end_to_end
+def test_table_1_on_real_digits_is_the_same_after_a_kill(copy: Path) -> None:
+    """A whole run, and one whose training jobs are killed on the way: the same accuracies."""
+    done = snakemake(copy, "results/table1.csv")
+    assert done.returncode == 0, done.stdout + done.stderr
+    whole = pd.read_csv(copy / "results/table1.csv")
+    shutil.move(copy / "results", copy / "first")
+
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "results/table1.csv"]
+    process = subprocess.Popen(
+        command, cwd=copy, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    killed = kill_training_jobs(process, copy, count=2)
+    process.wait(timeout=600)
+    assert killed == 2
+    done = snakemake(copy, "results/table1.csv")
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = pd.read_csv(copy / "results/table1.csv")
+
+    same = [name for name in whole if not name.startswith(("search_", "published_search"))]
+    pd.testing.assert_frame_equal(whole[same], again[same], check_exact=True)
+    assert list(whole["method"]) == ["fp", "fixed4", "sbs_p", "sbs_q", "sbs"]
+    assert whole["seeds"].eq(1).all()
+    searched = whole.set_index("method").loc[["sbs_p", "sbs_q", "sbs"]]
+    assert searched["search_hours"].gt(0).all()
+    full, four = (whole.set_index("method").loc[m, "bops_m"] for m in ("fp", "fixed4"))
+    for method, target in (("sbs_p", 0.7 * full), ("sbs_q", four), ("sbs", four)):
+        assert 0.95 * target <= searched.loc[method, "bops_m"] <= target
+    assert "the two do not compare" in (copy / "results/table1.md").read_text()
+    assert (copy / "results/notebooks/table1.html").exists()
+    assert planned(copy, "results/table1.csv") == set()
+
+
+def kill_training_jobs(process: subprocess.Popen[bytes], folder: Path, count: int) -> int:
+    """SIGKILL training jobs under ``process`` that have a state to go on from."""
+    killed: set[int] = set()
+    while process.poll() is None and len(killed) < count:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                words = child.cmdline()
+            except psutil.Error:
+                continue
+            record = next((w for w in words if w.endswith((".json",)) and "seed-0" in w), None)
+            training = "python" in Path(words[0]).name if words else False
+            if record is None or not training or child.pid in killed:
+                continue
+            if list((folder / record).parent.glob("resume/state-*.pt")):
+                child.send_signal(signal.SIGKILL)
+                killed.add(child.pid)
+        time.sleep(0.02)
+    return len(killed)
