@@ -1,9 +1,14 @@
-# make table1              Table 1 at the default scale, from nothing
-# make table1 SCALE=name   the same at config/name.yaml
-# make test                all tests        make check   formatting, linting, types
-# make lock                new lock         make schema  new config schema
-# make snapshot SCALE=name copy tables and run records to results/measured/name/
-# make restore SCALE=name  put the run records of a snapshot back
+#   make environment           what the rest needs, in .venv (the others do this first)
+#   make table1                Table 1 at the default scale, from nothing
+#   make test                  all tests
+#   make check                 formatting, linting, types
+#   make lock                  new requirements.lock, after an edit of pyproject.toml
+#   make schema                new schema of the scale files, after an edit of sbs/config.py
+#   make snapshot              copy tables, figures and run records to results/measured/
+#   make restore               put the run records of a snapshot back
+#
+# table1, snapshot and restore take SCALE=name for the scale of config/name.yaml.
+# PYTHON=/path/to/python names the Python that makes .venv: 3.11 or newer.
 
 PYTHON ?= python3
 SCALE ?= digits
@@ -18,10 +23,24 @@ CONFIG := config/$(SCALE).yaml
 RESULTS := results/$(SCALE)
 endif
 
-.PHONY: table1 test check lock schema snapshot restore environment
+.PHONY: help environment table1 test check lock schema snapshot restore
+
+help:
+	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
+
+environment: .venv/installed
+
+# The stamp is made last, so that an interrupted installation is done again.
+.venv/installed: requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
+	touch $@
 
 table1: environment
-	$(RUN) snakemake --cores all --configfile $(CONFIG) $(RESULTS)/table1.csv
+	$(RUN) snakemake --cores all --configfile $(CONFIG) -- $(RESULTS)/table1.csv
 
 test: environment
 	$(RUN) python -m pytest -n 2
@@ -32,17 +51,6 @@ check: environment
 	$(RUN) mypy
 	$(RUN) snakefmt --check workflow
 	$(RUN) snakemake --lint
-
-environment: .venv/installed
-
-# The stamp is made last, so that an interrupted installation is done again.
-.venv/installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --require-hashes --requirement requirements.lock
-	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
-	touch $@
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \

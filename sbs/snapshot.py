@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ def save(results: Path, snapshot: Path) -> list[Path]:
     sources = [*_tables(results), *_records(results)]
     if not sources:
         raise SBSError(f"{results}: no table and no run record to snapshot; run the scale first")
-    shutil.rmtree(snapshot, ignore_errors=True)
+    if snapshot.exists():
+        shutil.rmtree(snapshot)
     return [_copy(source, results, snapshot) for source in sources]
 
 
@@ -41,9 +43,7 @@ def restore(results: Path, snapshot: Path) -> list[Path]:
     """
     sources = list(_records(snapshot))
     if not sources:
-        raise SBSError(
-            f"{snapshot}: no run records here; `git ls-files results/measured` lists all"
-        )
+        raise SBSError(f"{snapshot}: no run record to restore; is this the name of a scale?")
     missing = [path for path in sources if not (results / path.relative_to(snapshot)).exists()]
     return [_copy(source, snapshot, results) for source in missing]
 
@@ -70,12 +70,17 @@ def _copy(source: Path, root: Path, target: Path) -> Path:
 
 def main() -> None:
     """``python -m sbs.snapshot save|restore RESULTS SNAPSHOT``."""
-    action = {"save": save, "restore": restore}[sys.argv[1]]
+    actions = {"save": save, "restore": restore}
+    parser = argparse.ArgumentParser(prog="python -m sbs.snapshot", description=__doc__)
+    parser.add_argument("action", choices=actions)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("snapshot", type=Path)
+    given = parser.parse_args()
     try:
-        copies = action(Path(sys.argv[2]), Path(sys.argv[3]))
+        copies = actions[given.action](given.results, given.snapshot)
     except SBSError as error:
         sys.exit(f"sbs: {error}")
-    print(f"{len(copies)} files copied")
+    print(f"{given.action}d {len(copies)} files")
 
 
 if __name__ == "__main__":

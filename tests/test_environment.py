@@ -1,64 +1,73 @@
-"""pyproject.toml, requirements.lock and environment.yml name the same versions."""
+"""One set of versions in three files, and a Makefile that knows where each scale writes."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 from rattler import MatchSpec
 
 from tests.conftest import ROOT
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONDA: list[Any] = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
 DECLARED = [
     Requirement(line)
     for line in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
 ]
-PINS = {
-    line.partition("==")[0]: line.partition("==")[2]
-    for line in next(part for part in CONDA if isinstance(part, dict))["pip"]
-    if "==" in line
-}
-
-
-def locked() -> dict[str, str]:
-    """Package name to version."""
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    matches = (re.match(r"([a-z0-9_.-]+)==([^\s;\\]+)", line) for line in lines)
-    return {match[1]: match[2] for match in matches if match}
+LOCK = (ROOT / "requirements.lock").read_text()
+LOCKED = dict(re.findall(r"^([a-z0-9.-]+)==([^\s;\\]+)", LOCK, re.MULTILINE))
+CONDA: list[Any] = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+CONDA_SPECS = [part for part in CONDA if isinstance(part, str)]
+CONDA_PIP = next(part["pip"] for part in CONDA if isinstance(part, dict))
+CONDA_PINS = dict(line.split("==") for line in CONDA_PIP if "==" in line)
 
 
 @pytest.mark.parametrize("requirement", DECLARED, ids=str)
-def test_every_declared_package_is_locked_within_its_range_and_pinned_for_conda(
+def test_declared_package_is_locked_in_its_range_and_pinned_for_conda(
     requirement: Requirement,
 ) -> None:
-    version = locked()[requirement.name]
-    assert requirement.specifier.contains(version)
-    assert PINS[requirement.name] == version
+    version = LOCKED[requirement.name]
+    assert requirement.specifier.contains(version), "run `make lock`"
+    assert CONDA_PINS.get(requirement.name) == version, "correct environment.yml"
 
 
-def test_conda_pins_nothing_undeclared() -> None:
-    assert set(PINS) == {requirement.name for requirement in DECLARED}
+def test_conda_pins_nothing_undeclared_and_installs_the_package() -> None:
+    assert set(CONDA_PINS) == {requirement.name for requirement in DECLARED}
+    assert [line for line in CONDA_PIP if "==" not in line] == ["--editable ."]
 
 
-def test_lock_carries_hashes() -> None:
-    text = (ROOT / "requirements.lock").read_text()
-    assert text.count("--hash=sha256:") > len(locked())
+def test_every_locked_package_carries_hashes() -> None:
+    entries = re.split(r"^(?=[a-z0-9.-]+==)", LOCK, flags=re.MULTILINE)[1:]
+    assert len(entries) > len(DECLARED)
+    assert not [entry for entry in entries if "--hash=sha256:" not in entry]
 
 
-def test_torch_and_torchvision_are_the_pair_that_results_were_measured_with() -> None:
-    assert (locked()["torch"], locked()["torchvision"]) == ("2.14.1", "0.29.1")
+@pytest.mark.parametrize(("name", "version"), [("torch", "2.14.1"), ("torchvision", "0.29.1")])
+def test_the_pair_that_results_were_measured_with(name: str, version: str) -> None:
+    assert f"{name}=={version}" in PROJECT["dependencies"]
+    assert LOCKED[name] == CONDA_PINS[name] == version
 
 
-def test_conda_specs_parse_and_python_agrees() -> None:
-    specs = [part for part in CONDA if isinstance(part, str)]
-    for spec in specs:
-        MatchSpec(spec)
-    python = next(spec for spec in specs if spec.startswith("python="))
-    assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python="))
+@pytest.mark.parametrize("spec", CONDA_SPECS)
+def test_conda_reads_the_spec(spec: str) -> None:
+    MatchSpec(spec)
+
+
+def test_conda_has_the_oldest_python_that_is_supported() -> None:
+    python = next(spec for spec in CONDA_SPECS if spec.startswith("python"))
+    assert python.replace("=", ">=") == f"python{PROJECT['requires-python']}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+def test_make_names_the_folder_that_the_scale_writes(path: Path) -> None:
+    scale = yaml.safe_load(path.read_text())
+    command = ["make", "--dry-run", "table1", "snapshot", f"SCALE={scale['scale']}"]
+    plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f"--configfile config/{path.name} -- {scale['results']}/table1.csv\n" in plan
+    assert f" save {scale['results']} results/measured/{scale['scale']}\n" in plan

@@ -1,0 +1,100 @@
+"""Snapshots hold what git should, and give the run records back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sbs.errors import SBSError
+from sbs.snapshot import restore, save
+
+RUN = "resnet20/sbs/default/seed-0"
+RECORDS = {
+    "pretrain/resnet20/seed-0/metrics.json",
+    f"search/{RUN}/policy.json",
+    f"search/{RUN}/search.json",
+    f"finetune/{RUN}/metrics.json",
+}
+TABLES = {"table1.csv", "table1.md", "fig4.svg", "runs/all.csv", "runs/table1.csv"}
+OTHERS = {
+    "README.md",
+    "benchmarks/search/run.tsv",
+    "logs/search/run.log",
+    "notebooks/table1.html",
+    f"finetune/{RUN}/weights.safetensors",
+    f"search/{RUN}/resume/state-0.pt",
+    # Another scale, and an older snapshot.
+    f"cifar100-short/finetune/{RUN}/metrics.json",
+    "cifar100-short/table1.csv",
+    "measured/digits/table2.csv",
+}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results"
+    fill(folder, RECORDS | TABLES | OTHERS)
+    return folder
+
+
+def fill(folder: Path, names: set[str]) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
+
+
+def test_snapshot_is_tables_figures_and_records_of_now(results: Path) -> None:
+    snapshot = results / "measured" / "digits"
+    save(results, snapshot)
+    assert contents(snapshot) == {name: name for name in RECORDS | TABLES}
+
+
+def test_records_come_back_and_nothing_else(results: Path, tmp_path: Path) -> None:
+    save(results, tmp_path / "snapshot")
+    restore(tmp_path / "elsewhere", tmp_path / "snapshot")
+    assert contents(tmp_path / "elsewhere") == {name: name for name in RECORDS}
+
+
+def test_restored_inputs_are_not_newer_than_what_was_made_of_them(
+    results: Path, tmp_path: Path
+) -> None:
+    """Without its own records of provenance, Snakemake goes by age."""
+    save(results, tmp_path / "snapshot")
+    copies = restore(tmp_path / "elsewhere", tmp_path / "snapshot")
+    age = {copy.relative_to(tmp_path / "elsewhere").parts[0]: copy.stat() for copy in copies}
+    assert age["search"].st_mtime_ns <= age["finetune"].st_mtime_ns
+
+
+def test_restoring_keeps_what_is_there(results: Path, tmp_path: Path) -> None:
+    save(results, tmp_path / "snapshot")
+    record = results / f"finetune/{RUN}/metrics.json"
+    record.write_text("newer")
+    (results / f"search/{RUN}/policy.json").unlink()
+    copies = restore(results, tmp_path / "snapshot")
+    assert copies == [results / f"search/{RUN}/policy.json"]
+    assert record.read_text() == "newer"
+
+
+def test_with_nothing_to_copy_the_older_snapshot_stays(results: Path, tmp_path: Path) -> None:
+    save(results, tmp_path / "snapshot")
+    with pytest.raises(SBSError, match="run the scale first"):
+        save(tmp_path / "nowhere", tmp_path / "snapshot")
+    assert contents(tmp_path / "snapshot")
+
+
+def test_a_scale_without_snapshot_ends_with_one_message(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sbs.snapshot", "restore", "results", "results/measured/cifar"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    where, what = done.stderr.split(": no run record to restore; ")
+    assert where == "sbs: results/measured/cifar"
+    assert what == "is this the name of a scale?\n"
