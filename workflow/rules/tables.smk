@@ -41,3 +41,31 @@ rule table1:
         " && cp {log.notebook} {output.notebook}"
         " && jupyter nbconvert --log-level WARN --to html --output-dir $(dirname {output.html})"
         " {output.notebook}) > {log.text} 2>&1"
+
+
+rule trajectory:
+    input:
+        notebook="notebooks/trajectory.py",
+        record=f"<results>/search/{scale.networks[0]}/sbs/default/seed-{scale.seeds[0]}/search.json",
+    output:
+        figure=report(
+            "<results>/trajectory.svg",
+            caption="../report/trajectory.rst",
+            category="Figures",
+        ),
+        notebook="<results>/notebooks/trajectory.ipynb",
+        html="<results>/notebooks/trajectory.html",
+    log:
+        notebook="<results>/logs/notebooks/trajectory.ipynb",
+        text="<results>/logs/notebooks/trajectory.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=source_digest("sbs.figures"),
+    shell:
+        "(jupytext --quiet --to ipynb --output - {input.notebook}"
+        " | papermill --no-progress-bar -p record_path {input.record}"
+        " -p figure_path {output.figure} - {log.notebook}"
+        " && cp {log.notebook} {output.notebook}"
+        " && jupyter nbconvert --log-level WARN --to html --output-dir $(dirname {output.html})"
+        " {output.notebook}) > {log.text} 2>&1"

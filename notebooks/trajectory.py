@@ -1,0 +1,32 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How a search moves
+#
+# One SBS search: cost and λ, then bitwidths and kept filters of every layer over the iterations.
+
+# %% tags=["parameters"]
+record_path = "results/search/resnet20/sbs/default/seed-0/search.json"
+figure_path = "results/trajectory.svg"
+
+# %%
+from pathlib import Path
+
+from sbs.figures import search_trajectory
+from sbs.records import RunRecord
+
+record = RunRecord.load(Path(record_path))
+
+# %%
+figure = search_trajectory(record)
+figure.savefig(figure_path)
