@@ -62,5 +62,9 @@ schema: environment
 snapshot: environment
 	$(RUN) python -m sbs.snapshot save $(RESULTS) results/measured/$(SCALE)
 
+# Runs that are still missing start from pretrained weights, which Snakemake would make in the same
+# go as it repeated every run that starts from them. So they come first, and the records once more.
 restore: environment
+	$(RUN) python -m sbs.snapshot restore $(RESULTS) results/measured/$(SCALE)
+	$(RUN) snakemake --cores all --configfile $(CONFIG) --until pretrain -- $(RESULTS)/table1.csv
 	$(RUN) python -m sbs.snapshot restore $(RESULTS) results/measured/$(SCALE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import filecmp
 import shutil
 import sys
 from collections.abc import Iterator
@@ -33,7 +34,10 @@ def save(results: Path, snapshot: Path) -> list[Path]:
 
 
 def restore(results: Path, snapshot: Path) -> list[Path]:
-    """Put the run records of a snapshot back, but over nothing that is there.
+    """Put the run records of a snapshot back, but over no others that are there.
+
+    Records of the snapshot that are there already are written again: then they are newer than
+    the pretrained weights, whenever these came, and Snakemake repeats none of their runs.
 
     Returns:
         The records put back.
@@ -44,8 +48,11 @@ def restore(results: Path, snapshot: Path) -> list[Path]:
     sources = list(_records(snapshot))
     if not sources:
         raise SBSError(f"{snapshot}: no run record to restore; is this the name of a scale?")
-    missing = [path for path in sources if not (results / path.relative_to(snapshot)).exists()]
-    return [_copy(source, snapshot, results) for source in missing]
+    return [
+        _copy(source, snapshot, results)
+        for source in sources
+        if _absent_or_same(results / source.relative_to(snapshot), source)
+    ]
 
 
 def _tables(results: Path) -> Iterator[Path]:
@@ -59,6 +66,10 @@ def _records(root: Path) -> Iterator[Path]:
     for stage in STAGES:
         for pattern in RECORDS:
             yield from sorted((root / stage).glob(pattern))
+
+
+def _absent_or_same(path: Path, source: Path) -> bool:
+    return not path.exists() or filecmp.cmp(path, source, shallow=False)
 
 
 def _copy(source: Path, root: Path, target: Path) -> Path:

@@ -35,7 +35,7 @@ LAYERS = {
     "learning": {"data", "engine", "evaluate", "finetune", "landing", "penalty", "search"},
     "methods": {"methods"},
     "stages": {"stages"},
-    "results": {"collect", "tables"},
+    "results": {"collect", "figures", "tables"},
     "surface": {"__init__", "cli"},
 }
 RANKS = {entry: rank for rank, entries in enumerate(LAYERS.values()) for entry in entries}

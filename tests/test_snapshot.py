@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ import pytest
 
 from sbs.errors import SBSError
 from sbs.snapshot import restore, save
+from tests.conftest import ROOT
+from tests.test_workflow import edit, environment, snakemake, with_stub
 
 RUN = "resnet20/sbs/default/seed-0"
 RECORDS = {
@@ -74,14 +78,15 @@ def test_restored_inputs_are_not_newer_than_what_was_made_of_them(
     assert age["search"].st_mtime_ns <= age["finetune"].st_mtime_ns
 
 
-def test_restoring_keeps_what_is_there(results: Path, tmp_path: Path) -> None:
+def test_restoring_keeps_other_records_that_are_there(results: Path, tmp_path: Path) -> None:
     save(results, tmp_path / "snapshot")
-    record = results / f"finetune/{RUN}/metrics.json"
-    record.write_text("newer")
     (results / f"search/{RUN}/policy.json").unlink()
+    record = results / f"finetune/{RUN}/metrics.json"
+    record.write_text("other")
     copies = restore(results, tmp_path / "snapshot")
-    assert copies == [results / f"search/{RUN}/policy.json"]
-    assert record.read_text() == "newer"
+    assert record not in copies
+    assert len(copies) == len(RECORDS) - 1
+    assert record.read_text() == "other"
 
 
 def test_with_nothing_to_copy_the_older_snapshot_stays(results: Path, tmp_path: Path) -> None:
@@ -98,3 +103,29 @@ def test_a_scale_without_snapshot_ends_with_one_message(tmp_path: Path) -> None:
     where, what = done.stderr.split(": no run record to restore; ")
     assert where == "sbs: results/measured/cifar"
     assert what == "is this the name of a scale?\n"
+
+
+def test_an_unfinished_scale_goes_on_elsewhere_without_repeating_runs(tmp_path: Path) -> None:
+    for name in ("workflow", "config", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("Makefile", "environment.yml"):
+        shutil.copy(ROOT / name, tmp_path)
+    edit(tmp_path, networks=["resnet20"], seeds=[0])
+    edit(tmp_path, "pretrain", seeds=[0])
+    path = with_stub(tmp_path)
+    goal = "results/runs/table1.csv"
+    make = ["make", "--old-file=environment", "SCALE=digits"]
+
+    assert snakemake(tmp_path, goal, PATH=path).returncode == 0
+    subprocess.run([*make, "snapshot"], cwd=tmp_path, env=environment(PATH=path), check=True)
+    shutil.move(tmp_path / "results", tmp_path / "here")
+    shutil.rmtree(tmp_path / ".snakemake")
+    shutil.rmtree(tmp_path / "data")
+    shutil.copytree(tmp_path / "here" / "measured", tmp_path / "results" / "measured")
+    edit(tmp_path, seeds=[0, 1])
+    subprocess.run([*make, "restore"], cwd=tmp_path, env=environment(PATH=path), check=True)
+
+    plan = snakemake(tmp_path, "--dry-run", goal).stdout
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE))
+    assert jobs == {"search": "4", "finetune": "4", "collect": "1", "total": "9"}
+    assert "seed=0" not in plan
