@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sbs.bit_sharing import decompose, recompose
 from sbs.bitwidths import check_nesting
@@ -67,7 +68,12 @@ def group_metrics(w: Tensor, group_size: int, *, standardized: bool) -> Tensor:
     if standardized:
         values = standardize(values)
     per_filter = values.abs().flatten(1).mean(dim=1)
-    return torch.stack([group.mean() for group in torch.split(per_filter, group_size)])
+    filters = len(per_filter)
+    groups = -(-filters // group_size)
+    sums = F.pad(per_filter, (0, groups * group_size - filters)).view(groups, group_size).sum(1)
+    sizes = torch.full_like(sums, group_size)
+    sizes[-1] = filters - (groups - 1) * group_size
+    return sums / sizes
 
 
 def open_run(gates: Tensor) -> Tensor:

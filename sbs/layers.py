@@ -57,24 +57,27 @@ class FilterGate(nn.Module):
         self.placement = placement
         self.threshold = nn.Parameter(torch.zeros(()))
         self.register_buffer("frozen", None)
-        self.group_gates: Tensor = torch.ones(-(-filters // group_size))
-        self.metrics: Tensor = torch.zeros_like(self.group_gates)
+        self.metrics: Tensor = torch.zeros(-(-filters // group_size))
+        self.hold(torch.ones_like(self.metrics))
 
     def update(self, weight: Tensor) -> None:
         """Compute the gates of this iteration from the convolution's weights."""
         if self.frozen is not None:
-            self.group_gates = self.frozen
+            self.hold(self.frozen)
             return
         metrics = gates.group_metrics(weight, self.group_size, standardized=self.standardized)
         raw = gates.binary_gate(metrics, self.threshold)
         last = torch.zeros_like(raw).scatter(0, metrics.argmax(keepdim=True), 1.0)
         # Adds the missing 1 only where the strongest group is closed; its gradient stays.
-        self.group_gates = raw + last * (1 - raw.detach())
+        self.hold(raw + last * (1 - raw.detach()))
         self.metrics = metrics
 
-    def per_filter(self) -> Tensor:
-        """One gate a filter, (filters,)."""
-        return self.group_gates.repeat_interleave(self.group_size)[: self.filters]
+    def hold(self, group_gates: Tensor) -> None:
+        """Take these gates, one a group, until the next update."""
+        self.group_gates = group_gates
+        repeated = group_gates[:, None].expand(-1, self.group_size).reshape(-1)
+        self.per_filter = repeated[: self.filters]
+        self.mask = self.per_filter.detach()
 
 
 class GatedBatchNorm2d(nn.BatchNorm2d):
@@ -91,9 +94,7 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise, then gate: (N, C, H, W) to the same."""
-        gate = self._gate[0].per_filter()
-        if not self.differentiable:
-            gate = gate.detach()
+        gate = self._gate[0].per_filter if self.differentiable else self._gate[0].mask
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         return F.batch_norm(
@@ -243,9 +244,9 @@ class _Quantized(nn.Module):
         """0/1 for every kernel, 1 where neither its filter nor its input channel is pruned."""
         mask: Tensor | None = None
         for gate in self._gates_of_outputs:
-            mask = gate.per_filter().detach().view(-1, 1, 1, 1)
+            mask = gate.mask.view(-1, 1, 1, 1)
         for gate in self._gates_of_inputs:
-            read = gate.per_filter().detach().view(1, -1, 1, 1)
+            read = gate.mask.view(1, -1, 1, 1)
             mask = read if mask is None else mask * read
         return mask
 
@@ -260,10 +261,10 @@ class QuantConv2d(_Quantized, nn.Conv2d):
             gate.update(self.weight)
         weight = self.quantized_weight()
         if gate is not None and gate.placement == "weight":
-            weight = weight * gate.per_filter().view(-1, 1, 1, 1)
+            weight = weight * gate.per_filter.view(-1, 1, 1, 1)
         for read in self._gates_of_inputs:
             # A signed quantizer has no zero level: the zeros of a pruned channel would count.
-            weight = weight * read.per_filter().detach().view(1, -1, 1, 1)
+            weight = weight * read.mask.view(1, -1, 1, 1)
         y: Tensor = self._conv_forward(self.quantized_input(x), weight, self.bias)
         return y
 

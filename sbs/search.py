@@ -130,8 +130,7 @@ class SearchTask:
                     if layer.activation_gate is not None
                 },
                 "kept_share": {
-                    name: float(gate.per_filter().detach().mean())
-                    for name, gate in self.space.filter_gates.items()
+                    name: float(gate.mask.mean()) for name, gate in self.space.filter_gates.items()
                 },
             }
         )
@@ -148,7 +147,7 @@ def extract_policy(space: SearchSpace) -> Policy:
             activation_bits = layer.activation_gate.settled_bits()
         kept = None
         if name in space.filter_gates:
-            kept = kept_filters(space.filter_gates[name].per_filter().detach())
+            kept = kept_filters(space.filter_gates[name].mask)
         layers[name] = LayerPolicy(
             weight_bits=weight_bits, activation_bits=activation_bits, kept=kept
         )

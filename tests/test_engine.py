@@ -93,9 +93,7 @@ def test_damaged_state_is_named(default_scale: Scale, tmp_path: Path) -> None:
         train(default_scale, tmp_path, 3)
 
 
-def test_loss_that_is_not_finite_stops_and_says_where(
-    default_scale: Scale, tmp_path: Path
-) -> None:
+def test_loss_that_is_not_finite_stops_and_says_where(default_scale: Scale, tmp_path: Path) -> None:
     with pytest.raises(SBSError, match=r"loss is (nan|inf) at epoch \d+, step \d+ of 3"):
         train(default_scale, tmp_path, 60, learning_rate=1e30)
 

@@ -144,7 +144,9 @@ def test_landing_never_exceeds_the_target_and_stays_in_the_band(seed: int, share
     for layer in space.layers.values():
         for gate in (layer.weight_gate, layer.activation_gate):
             if gate is not None:
-                gate.thresholds.data = torch.rand(2, generator=generator) * torch.tensor([0.2, 0.05])
+                gate.thresholds.data = torch.rand(2, generator=generator) * torch.tensor(
+                    [0.2, 0.05]
+                )
     for filter_gate in space.filter_gates.values():
         filter_gate.threshold.data = torch.rand((), generator=generator)
     space.model(torch.rand(4, *IMAGE, generator=generator))

@@ -121,7 +121,7 @@ def _use_statistics_of_kept_filters(
     norms = prunable.norms  # type: ignore[attr-defined]
     mask = masks[norms[0]]
     gate = FilterGate(len(mask), 1, standardized=True, placement="norm")
-    gate.group_gates = mask
+    gate.hold(mask)
     for produced in (name, *prunable.producers):  # type: ignore[attr-defined]
         layer = model.get_submodule(produced)
         assert isinstance(layer, QuantConv2d)

@@ -79,7 +79,9 @@ def planned(folder: Path, *words: str) -> set[str]:
     done = snakemake(folder, "--dry-run", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (done.stdout + done.stderr).splitlines()
-    rules = (line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule ")))
+    rules = (
+        line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule "))
+    )
     return set(rules)
 
 
@@ -128,7 +130,9 @@ def test_a_misspelt_key_stops_the_workflow_with_one_message(copy: Path) -> None:
     edit(copy, "search", epoch=3)
     done = snakemake(copy, "--dry-run")
     assert done.returncode != 0
-    assert "search.epoch: unknown key; remove it or correct its spelling" in done.stdout + done.stderr
+    assert (
+        "search.epoch: unknown key; remove it or correct its spelling" in done.stdout + done.stderr
+    )
 
 
 def test_edits_rerun_what_depends_on_them_and_nothing_else(copy: Path) -> None:

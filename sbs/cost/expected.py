@@ -86,7 +86,7 @@ class ExpectedCost:
         one = torch.ones(1, device=self._macs.device, dtype=self._macs.dtype)
         if not gates:
             return one
-        kept = torch.stack([gate.per_filter().mean() for gate in gates])
+        kept = torch.stack([gate.per_filter.mean() for gate in gates])
         return torch.cat([kept.to(one.dtype), one])
 
 
