@@ -224,7 +224,7 @@ def _resume(task: Task, resume: Path, identity: dict[str, Any], reporter: Report
     path = state_path(resume, identity)
     if not path.exists():
         for other in sorted(resume.glob("state-*.pt")):
-            reporter.line(f"not going on from {other}: settings, code inputs or data changed")
+            reporter.line(f"not going on from {other}: settings, code, inputs or data changed")
         return Progression()
     try:
         # weights_only: a state file cannot run code.

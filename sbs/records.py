@@ -46,9 +46,19 @@ def write_text_atomically(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def write_json_atomically(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all, keys in the order given."""
-    write_text_atomically(path, json.dumps(content, indent=1) + "\n")
+def json_by_line(content: dict[str, Any]) -> str:
+    """JSON with a line a key, and a line an entry where a key holds a list of objects.
+
+    Short to scroll through, and a change of one moment of a history is a change of one line.
+    """
+    lines = []
+    for key, value in content.items():
+        text = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            entries = ",\n  ".join(json.dumps(entry, ensure_ascii=False) for entry in value)
+            text = f"[\n  {entries}\n ]"
+        lines.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def sha256_of_file(path: Path) -> str:
@@ -118,7 +128,7 @@ class RunRecord(BaseModel):
 
     def save(self, path: Path) -> None:
         """Write the record as JSON, atomically."""
-        write_text_atomically(path, self.model_dump_json(indent=1) + "\n")
+        write_text_atomically(path, json_by_line(self.model_dump(mode="json")))
 
     @classmethod
     def load(cls, path: Path) -> RunRecord:

@@ -20,13 +20,13 @@ from sbs.surgery import plain_state, quantized_network, split_intervals
 
 def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: Path) -> None:
     """Train the network of a policy, its pruned filters gone, and measure it."""
-    bench = Workbench(job, data, {"policy": policy, "start": start})
+    bench = Workbench("finetune", job, data, {"policy": policy, "start": start})
     settings: FinetuneSettings = bench.section("finetune", FinetuneSettings)
     chosen = Policy.load(policy)
     model = bench.to_device(with_weights(bench.model, bench.spec, chosen, start))
     progression = bench.fit(Classification(model, settings), settings)
     checkpoints.save_weights(plain_state(model), weights)
-    bench.finish("finetune", chosen, progression, model, record)
+    bench.finish(chosen, progression, model, record)
 
 
 def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) -> Accuracy:

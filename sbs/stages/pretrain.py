@@ -15,7 +15,7 @@ from sbs.stages.workbench import Job, Workbench
 
 def run(job: Job, data: Path, weights: Path, record: Path, cache: Path) -> None:
     """Train the full-precision network, or take the public checkpoint that the settings name."""
-    bench = Workbench(job, data, {})
+    bench = Workbench("pretrain", job, data, {})
     settings: PretrainSettings = bench.section("pretrain", PretrainSettings)
     progression = Progression()
     checkpoint = settings.checkpoints.get(job.network)
@@ -29,4 +29,4 @@ def run(job: Job, data: Path, weights: Path, record: Path, cache: Path) -> None:
         progression = bench.fit(Classification(model, settings), settings)
     checkpoints.save_weights(model.state_dict(), weights)
     full = uniform_policy(job.network, [shape.name for shape in bench.shapes], FULL_PRECISION)
-    bench.finish("pretrain", full, progression, model, record)
+    bench.finish(full, progression, model, record)

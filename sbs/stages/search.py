@@ -13,7 +13,7 @@ from sbs.stages.workbench import Job, Workbench
 
 def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, record: Path) -> None:
     """Find a policy with the job's method."""
-    bench = Workbench(job, data, {"pretrained": pretrained})
+    bench = Workbench("search", job, data, {"pretrained": pretrained})
     settings: SearchSettings = bench.section("search", SearchSettings)
     checkpoints.load_into(bench.model, checkpoints.read_weights(pretrained), str(pretrained))
     result = get_method(job.method)(
@@ -34,7 +34,6 @@ def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, rec
     checkpoints.save_weights(result.state, weights)
     result.policy.save(policy)
     bench.record(
-        "search",
         result.policy,
         result.progression,
         target=result.target,

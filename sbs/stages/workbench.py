@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -28,6 +28,7 @@ from sbs.records import (
     software_versions,
 )
 from sbs.seeding import derive_seed, seed_everything, use_deterministic_algorithms
+from sbs.sources import source_digest
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,18 @@ class Job:
 class Workbench:
     """What every stage sets up first: settings, device, data, the plain network and its layers."""
 
-    def __init__(self, job: Job, data: Path, inputs: Mapping[str, Path]) -> None:
-        self.job = job
+    def __init__(
+        self,
+        stage: Literal["pretrain", "search", "finetune"],
+        job: Job,
+        data: Path,
+        inputs: Mapping[str, Path],
+    ) -> None:
+        self.stage, self.job = stage, job
         self.data_settings = self.section("data", DataSettings)
         self.runtime = self.section("runtime", RuntimeSettings)
-        use_deterministic_algorithms()
         self.device = choose_device(self.runtime)
+        use_deterministic_algorithms(self.device)
         self.dataset = load_dataset(data)
         if self.dataset.name != self.data_settings.dataset:
             raise SBSError(
@@ -88,6 +95,7 @@ class Workbench:
             "settings": dict(self.job.settings),
             "inputs": self.inputs,
             "dataset": self.dataset.digest,
+            "code": source_digest(f"sbs.stages.{self.stage}"),
         }
 
     def to_device(self, model: nn.Module) -> nn.Module:
@@ -117,7 +125,6 @@ class Workbench:
 
     def record(
         self,
-        stage: str,
         policy: Policy,
         progression: Progression,
         **outcome: Any,
@@ -129,7 +136,7 @@ class Workbench:
             return policy_cost(self.shapes, self.prunables, which, resource)
 
         return RunRecord(
-            stage=stage,  # type: ignore[arg-type]
+            stage=self.stage,
             scale=self.job.scale,
             network=self.job.network,
             method=self.job.method,
@@ -171,11 +178,11 @@ class Workbench:
         )
 
     def finish(
-        self, stage: str, policy: Policy, progression: Progression, model: nn.Module, record: Path
+        self, policy: Policy, progression: Progression, model: nn.Module, record: Path
     ) -> None:
         """Measure a trained network, write its record, and drop the state of the run."""
         accuracy = self.accuracy(model)
         outcome = {"top1": accuracy.top1, "top5": accuracy.top5}
-        self.record(stage, policy, progression, **outcome).save(record)
+        self.record(policy, progression, **outcome).save(record)
         self.reporter.line(f"top-1 {accuracy.top1:.2f} % top-5 {accuracy.top5:.2f} %")
         discard(self.job.resume)
