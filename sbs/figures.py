@@ -87,6 +87,7 @@ def _layer_panel(axis: Axes, name: str, matrix: pd.DataFrame, limits: tuple[floa
         cmap=COLOURS,
         vmin=limits[0],
         vmax=limits[1],
+        rasterized=True,
         xticklabels=ticks,
         yticklabels=1 if len(matrix) <= 30 else 3,
         cbar_kws={"label": name},
