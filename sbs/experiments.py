@@ -12,6 +12,8 @@ from sbs.config import Scale, parse_overrides, stage_settings
 from sbs.errors import SBSError
 
 COLUMNS = ("network", "method", "variant", "tables", "options")
+# Known to the code that trains as well; repeated here so that the workflow need not import PyTorch
+# to check its sheet. A test keeps them equal.
 NETWORKS = [
     "resnet20",
     "resnet32",

@@ -38,11 +38,17 @@ class FixedPenalty:
 
     def __init__(self, penalty: float, device: torch.device) -> None:
         self.value = torch.tensor(penalty, dtype=torch.float64, device=device)
-        self.integral = torch.zeros_like(self.value)
 
     def __call__(self, cost: Tensor, progress: float) -> Tensor:
         """λ for this step, whatever the cost."""
         return self.value
+
+    def state(self) -> dict[str, Tensor]:
+        """A constant has none."""
+        return {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Nothing to take back."""
 
 
 class SteeredPenalty:
@@ -78,3 +84,12 @@ class SteeredPenalty:
         self.integral = self.integral + error / self.steps
         self.value = self.unit * (PROPORTIONAL * error + INTEGRAL * self.integral)
         return self.value
+
+    def state(self) -> dict[str, Tensor]:
+        """What a resumed search needs to go on as if uninterrupted."""
+        return {"value": self.value, "integral": self.integral}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what :meth:`state` gave."""
+        device = self.value.device
+        self.value, self.integral = state["value"].to(device), state["integral"].to(device)

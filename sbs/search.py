@@ -99,17 +99,11 @@ class SearchTask:
 
     def state(self) -> dict[str, Any]:
         """λ and the trajectory so far."""
-        return {
-            "penalty": self.penalty.value,
-            "integral": self.penalty.integral,
-            "trajectory": self.trajectory,
-        }
+        return {"penalty": self.penalty.state(), "trajectory": self.trajectory}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state` gave."""
-        device = self.penalty.value.device
-        self.penalty.value = state["penalty"].to(device)
-        self.penalty.integral = state["integral"].to(device)
+        self.penalty.load_state(state["penalty"])
         self.trajectory = state["trajectory"]
 
     def _note(self) -> None:

@@ -38,7 +38,6 @@ def train_batches(
     batch_size: int = 8,
     seed: int = 0,
     channels_last: bool = True,
-    drop_last: bool = False,
     device: torch.device = CPU,
 ) -> TrainBatches:
     """Training batches with the options that a test varies."""
@@ -49,7 +48,6 @@ def train_batches(
         seed=seed,
         device=device,
         channels_last=channels_last,
-        drop_last=drop_last,
     )
 
 
@@ -121,18 +119,6 @@ def test_every_image_exactly_once(images: int, batch_size: int) -> None:
     assert torch.cat(labels).sort().values.tolist() == list(range(images))
     assert len(labels) == len(batches)
     assert [len(part) for part in labels[:-1]] == [batch_size] * (len(labels) - 1)
-
-
-def test_drop_last_leaves_out_the_smaller_batch() -> None:
-    dataset = made_up(23, 1, 8, 8)
-    whole = train_batches(dataset, drop_last=False)
-    dropped = train_batches(dataset, drop_last=True)
-    sizes = [len(labels) for _, labels in dropped.epoch(0)]
-    assert sizes == [8, 8]
-    assert len(dropped) == 2
-    assert len(whole) == 3
-    torch.testing.assert_close(whole_epoch(dropped)[1], whole_epoch(whole)[1][:16])
-    assert len(train_batches(dataset, batch_size=100, drop_last=True)) == 0
 
 
 def test_labels_stay_with_their_images() -> None:

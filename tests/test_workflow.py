@@ -18,7 +18,10 @@ import yaml
 
 from sbs.config import json_schema, load_scale
 from sbs.errors import SBSError
-from sbs.experiments import load_experiments
+from sbs.experiments import METHODS, NETWORKS, load_experiments
+from sbs.methods import METHODS as METHODS_BY_NAME
+from sbs.methods import get_method
+from sbs.models import network_names
 from tests.conftest import ROOT
 
 SHEET = "network\tmethod\tvariant\ttables\toptions\n"
@@ -124,6 +127,17 @@ def test_bad_rows_are_refused_with_their_line(tmp_path: Path, row: str, message:
     sheet.write_text(SHEET + row + "\n")
     with pytest.raises(SBSError, match=message):
         load_experiments(sheet, load_scale(ROOT / "config" / "config.yaml"))
+
+
+def test_the_sheet_knows_the_networks_and_methods_that_there_are() -> None:
+    assert network_names() == NETWORKS
+    for method in [*METHODS_BY_NAME, "fixed1", "fixed4", "fixed32"]:
+        assert METHODS.fullmatch(method)
+        assert get_method(method)
+    for unknown in ("fixed0", "fixed33", "sbs_r"):
+        assert not METHODS.fullmatch(unknown)
+        with pytest.raises(SBSError, match="unknown method"):
+            get_method(unknown)
 
 
 def test_a_misspelt_key_stops_the_workflow_with_one_message(copy: Path) -> None:

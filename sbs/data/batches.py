@@ -65,18 +65,16 @@ class TrainBatches:
         seed: int,
         device: torch.device,
         channels_last: bool = True,
-        drop_last: bool = False,
     ) -> None:
         """Put the padded images on the device.
 
         Args:
             dataset: images and their statistics.
-            batch_size: images a batch.
+            batch_size: images a batch; the last one of an epoch may be smaller.
             augmentation: crop and flip.
             seed: seed of the run.
             device: where batches are made.
             channels_last: memory format of the batches.
-            drop_last: leave out the last batch of an epoch where it would be smaller.
         """
         self.images = len(dataset.train.labels)
         self.batch_size = batch_size
@@ -84,11 +82,10 @@ class TrainBatches:
         self._labels = dataset.train.labels.to(device)
         self._crops = _Crops(dataset.train.images, augmentation.crop_padding, device)
         self._normalize = _Normalization(dataset, device, channels_last=channels_last)
-        self._batches = self.images // batch_size if drop_last else -(-self.images // batch_size)
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return self._batches
+        return -(-self.images // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image once: images (B, C, H, W) float32 normalised, and labels (B,) int64."""
