@@ -42,3 +42,12 @@ def weights_dir() -> Path:
     if not folder:
         pytest.skip("SBS_WEIGHTS_DIR names no folder with public checkpoints")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder with a local copy of CIFAR-100, or a skip."""
+    folder = os.environ.get("SBS_DATA_DIR")
+    if not folder or not (Path(folder) / "cifar100").is_dir():
+        pytest.skip("SBS_DATA_DIR names no folder with CIFAR-100")
+    return Path(folder)

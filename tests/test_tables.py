@@ -1,0 +1,143 @@
+"""From run records to Table 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sbs.collect import collect, write_runs
+from sbs.errors import SBSError
+from sbs.records import RunRecord
+from sbs.tables import LABELS, rendering, table1
+from tests.conftest import ROOT
+
+PUBLISHED = pd.read_csv(ROOT / "config" / "published.csv")
+
+
+def record(**changes: Any) -> RunRecord:
+    facts: dict[str, Any] = {
+        "stage": "finetune",
+        "scale": "digits",
+        "network": "resnet20",
+        "method": "sbs",
+        "variant": "default",
+        "seed": 0,
+        "settings": {"runtime": {"precision": "fp32"}},
+        "settings_sha256": "a",
+        "inputs": {},
+        "dataset": "digits",
+        "dataset_sha256": "b",
+        "git_revision": "c",
+        "versions": {},
+        "device": "a CPU",
+        "threads": 1,
+        "bops": 250.0e6,
+        "full_precision_bops": 1000.0e6,
+        "memory_bytes": 2000.0,
+        "full_precision_memory_bytes": 8000.0,
+        "top1": 90.0,
+        "top5": 99.0,
+        "wall_seconds": 36.0,
+        "device_hours": 0.01,
+        "peak_memory_bytes": 5,
+        "interruptions": 0,
+        "history": [{"epoch": 1, "loss": 0.5}],
+    }
+    return RunRecord(**(facts | changes))
+
+
+def runs_of_two_seeds() -> list[RunRecord]:
+    records = [record(stage="pretrain", method="fp", bops=1000.0e6, top1=95.0)]
+    for seed, top1 in ((0, 90.0), (1, 94.0)):
+        records.append(record(seed=seed, top1=top1))
+        records.append(record(stage="search", seed=seed, top1=None, top5=None))
+        records.append(record(method="fixed4", seed=seed))
+        records.append(record(method="fixed4", stage="search", seed=seed, history=[]))
+    return records
+
+
+def test_a_row_a_run_with_the_cost_of_its_search() -> None:
+    runs = collect(runs_of_two_seeds())
+    assert list(zip(runs["method"], runs["seed"], strict=True)) == [
+        ("fixed4", 0),
+        ("fixed4", 1),
+        ("fp", 0),
+        ("sbs", 0),
+        ("sbs", 1),
+    ]
+    sbs = runs[runs["method"] == "sbs"]
+    assert sbs["search_seconds"].tolist() == [36.0, 36.0]
+    assert sbs["bop_ratio"].tolist() == [4.0, 4.0]
+    # Nothing is searched for fixed precision and for pretraining.
+    assert runs[runs["method"] != "sbs"]["search_seconds"].isna().all()
+
+
+def test_records_that_do_not_belong_together_are_refused() -> None:
+    with pytest.raises(SBSError, match="several scales in one table: cifar100, digits"):
+        collect([record(), record(scale="cifar100", seed=1)])
+    with pytest.raises(SBSError, match="two finetune records of the run resnet20 sbs default 0"):
+        collect([record(), record()])
+
+
+def test_records_survive_the_way_through_files(tmp_path: Path) -> None:
+    paths = []
+    for number, one in enumerate(runs_of_two_seeds()):
+        paths.append(tmp_path / f"{number}.json")
+        one.save(paths[-1])
+        assert RunRecord.load(paths[-1]) == one
+    write_runs(paths, tmp_path / "runs.csv")
+    text = (tmp_path / "runs.csv").read_text()
+    assert text == collect(runs_of_two_seeds()).to_csv(index=False)
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text('{"stage": "finetune"}')
+    with pytest.raises(SBSError, match=rf"{path}: not a run record"):
+        RunRecord.load(path)
+
+
+def test_mean_and_sample_deviation_over_seeds() -> None:
+    table = table1(collect(runs_of_two_seeds()), PUBLISHED).set_index("method")
+    assert list(table.index) == ["fp", "fixed4", "sbs"]
+    assert table.loc["sbs", "top1_mean"] == 92.0
+    assert table.loc["sbs", "top1_std"] == pytest.approx(8**0.5)
+    assert table.loc["sbs", "seeds"] == 2
+    assert table.loc["sbs", "search_hours"] == pytest.approx(0.01)
+    assert pd.isna(table.loc["fp", "top1_std"])
+
+
+def test_published_columns_are_the_papers_cells() -> None:
+    records = [
+        record(stage="finetune", network=network, method=method)
+        for network in ("resnet20", "resnet56")
+        for method in LABELS
+    ]
+    table = table1(collect(records), PUBLISHED)
+    cells = {"bops_m", "bop_ratio", "top1", "top5"}
+    for _, row in PUBLISHED[PUBLISHED["table"] == "table1"].iterrows():
+        mine = table[(table["network"] == row["network"]) & (table["method"] == row["method"])]
+        column = "search_titan_xp_hours" if row["metric"] not in cells else row["metric"]
+        assert mine[f"published_{column}"].item() == row["value"]
+        if not pd.isna(row["std"]):
+            assert mine[f"published_{column}_std"].item() == row["std"]
+    assert list(table["method"]) == [*LABELS, *LABELS]
+
+
+@pytest.mark.parametrize(
+    ("scale", "dataset", "words"),
+    [
+        ("digits", "digits", "the two do not compare"),
+        ("cifar100-short", "cifar100", "shortened schedules of `config/cifar100-short.yaml`"),
+    ],
+)
+def test_the_rendering_says_its_scale(scale: str, dataset: str, words: str) -> None:
+    runs = collect([record(scale=scale, dataset=dataset, seed=seed) for seed in (0, 1)])
+    text = rendering(table1(runs, PUBLISHED))
+    assert f"at the scale `{scale}`" in text
+    assert words in text
+    assert "90.00 ± 0.00 (2)" in text
+    assert "68.1 ± 0.3" in text
