@@ -1,122 +1,226 @@
-"""Quantizers with hand-written gradients: the functions of :mod:`sbs.quantizer` and
-:mod:`sbs.gates` in fewer passes over memory.
+"""Fast versions of the quantizers, alone or together with the batch norm before them.
 
-In the forward pass gates are exactly 0 or 1, so by Theorem 1 the gated value is plain
-quantization at the selected bitwidth; offsets enter only the gradients of the gates, as inner
-products ``<dL/dy, z_b>`` that the backward pass recomputes. Besides its output, a quantizer keeps
-nothing but its input, which the layer before keeps as well. Nothing here waits for the device.
+In the forward pass gates are exactly 0 or 1, so by Theorem 1 the gated value is plain quantization
+at the selected bitwidth; offsets enter only the gradients of the gates, as inner products
+``<dL/dy, z_b>`` that the backward pass recomputes. So quantization is one pass over memory forward
+and one backward. On CPUs they are compiled C++ (:mod:`sbs.native`). On GPUs torch.compile fuses the
+reference functions of :mod:`sbs.quantizer` and :mod:`sbs.gates`, which also stand in where no
+compiler is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from sbs.gates import open_run, sigmoid_slope
-from sbs.quantizer import levels
+from sbs import gates, native, quantizer
+
+_WIDE = {
+    torch.float32: torch.float32,
+    torch.float64: torch.float64,
+    torch.bfloat16: torch.float32,
+}
+"""Element types with a kernel, and the type of the parameters that go with each."""
+
+
+class Quantized(NamedTuple):
+    """Output of a quantizer with gates.
+
+    Attributes:
+        values: quantized values, shaped like the input.
+        gates: K-1 raw gates (not yet nested), differentiable in the thresholds.
+        metrics: K-1 metrics, without gradient.
+        bits: selected bitwidth where that is known without waiting for the device.
+    """
+
+    values: Tensor
+    gates: Tensor
+    metrics: Tensor
+    bits: int | None
+
+
+@dataclass(frozen=True)
+class Grids:
+    """The bitwidths of one quantizer.
+
+    Attributes:
+        thresholds: K-1 thresholds; none for a fixed bitwidth.
+        bitwidths: K nesting bitwidths.
+        signed: map of Eq. 2 if true, of Eq. 1 if false.
+        guess: bitwidth that will probably be selected; a wrong guess costs time alone.
+    """
+
+    thresholds: Tensor
+    bitwidths: tuple[int, ...]
+    signed: bool
+    guess: int
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Batch norm of a training step, or with running statistics.
+
+    Attributes:
+        weight: scale (C,).
+        bias: shift (C,).
+        running_mean: updated in place in training.
+        running_var: likewise.
+        training: use the statistics of the batch.
+        momentum: weight of the batch in the running statistics.
+        eps: added to the variance.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+    training: bool
+    momentum: float
+    eps: float
+
+
+def fixed(x: Tensor, bits: int, *, signed: bool) -> Grids:
+    """A single bitwidth for values like ``x``."""
+    return Grids(x.new_empty(0, dtype=_WIDE.get(x.dtype, x.dtype)), (bits,), signed, bits)
 
 
 def quantize(x: Tensor, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
-    """:func:`sbs.quantizer.quantize`, fused."""
-    result: Tensor = _Quantize.apply(x, interval, bits, signed)
-    return result
+    """:func:`sbs.quantizer.quantize`, fast."""
+    if _has_kernel(x, interval):
+        y: Tensor = _Quantize.apply(x, interval, *_unpacked(fixed(x, bits, signed=signed)))[0]
+        return y
+    y = _reference(x, quantizer.quantize, bits=bits, signed=signed)(x, interval)
+    return y
 
 
-def gated_quantize(
-    x: Tensor, interval: Tensor, thresholds: Tensor, bitwidths: Sequence[int], *, signed: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """:func:`sbs.gates.gated_quantize`, fused. ``bitwidths`` are taken to nest."""
-    result: tuple[Tensor, Tensor, Tensor] = _GatedQuantize.apply(
-        x, interval, thresholds, tuple(bitwidths), signed
+def gated_quantize(x: Tensor, interval: Tensor, grids: Grids) -> Quantized:
+    """:func:`sbs.gates.gated_quantize`, fast; bitwidths are taken to nest."""
+    if _has_kernel(x, interval):
+        return Quantized(*_Quantize.apply(x, interval, *_unpacked(grids)))
+    function = _reference(x, gates.gated_quantize, bitwidths=grids.bitwidths, signed=grids.signed)
+    y, raw, metrics = function(x, interval, grids.thresholds)
+    return Quantized(y, raw, metrics, None)
+
+
+def joins_norm(raw: Tensor) -> bool:
+    """Whether :func:`norm_quantize` has a kernel for a batch norm over ``raw``."""
+    return (
+        raw.dim() == 4
+        and raw.numel() > raw.shape[1]
+        and raw.is_contiguous(memory_format=torch.channels_last)
+        and raw.device.type == "cpu"
+        and raw.dtype in _WIDE
+        and native.available()
     )
-    return result
 
 
-def _scaled(x: Tensor, interval: Tensor) -> Tensor:
-    """``x / v``, at least in single precision: a new tensor."""
-    return torch.mul(_wide(x), 1 / interval)
+def norm_quantize(
+    raw: Tensor,
+    norm: Norm,
+    residual: Tensor | None,
+    interval: Tensor,
+    grids: Grids,
+    *,
+    relu: bool,
+    keep: bool,
+) -> tuple[Quantized, Tensor | None]:
+    """Batch norm, addition, ReLU and quantizer at once.
+
+    Args:
+        raw: (N, C, H, W) with :func:`joins_norm`.
+        norm: what is applied to it first.
+        residual: what is added, shaped like ``raw``.
+        interval: positive scalar v.
+        grids: bitwidths.
+        relu: apply a ReLU after the addition.
+        keep: return the quantizer's input too.
+
+    Returns:
+        the quantizer's output, and its input if ``keep`` or if there is a residual.
+    """
+    if residual is not None:
+        residual = residual.to(raw.dtype).contiguous(memory_format=torch.channels_last)
+    keep = keep or residual is not None
+    y, kept, raw_gates, metrics, bits = _NormQuantize.apply(
+        raw, norm.weight, norm.bias, residual, interval, *_unpacked(grids), norm, relu, keep
+    )
+    return Quantized(y, raw_gates, metrics, bits), kept
 
 
-def _wide(x: Tensor) -> Tensor:
-    """``x`` in single precision if it is in half: no coarser than the grids, and faster on CPUs."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+def norm_reference(raw: Tensor, norm: Norm, residual: Tensor | None, *, relu: bool) -> Tensor:
+    """The quantizer's input by PyTorch's own functions."""
+    x = F.batch_norm(
+        raw,
+        norm.running_mean,
+        norm.running_var,
+        norm.weight,
+        norm.bias,
+        norm.training,
+        norm.momentum,
+        norm.eps,
+    )
+    if residual is not None:
+        x = x + residual
+    return F.relu(x) if relu else x
 
 
-def _clipped(scaled: Tensor, signed: bool) -> Tensor:
-    """From ``x / v`` to ``T(x)`` in [0, 1]; overwrites its argument."""
-    if signed:
-        scaled = scaled.add_(1).mul_(0.5)
-    return scaled.clamp_(0, 1)
+def _has_kernel(x: Tensor, interval: Tensor) -> bool:
+    return x.device.type == "cpu" and _WIDE.get(x.dtype) == interval.dtype and native.available()
 
 
-def _rounded(z: Tensor, steps: Tensor | int) -> Tensor:
-    """Level index ``⌈z * steps - 0.5⌉``: a new tensor."""
-    return torch.mul(z, steps).sub_(0.5).ceil_()
+def _reference(x: Tensor, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """A reference function with its options, compiled if ``x`` is on a GPU."""
+    if x.device.type == "cuda":
+        return compiled(function, tuple(options.items()))
+    return partial(function, **options)
 
 
-def _restored(index: Tensor, steps: Tensor | int, interval: Tensor, signed: bool) -> Tensor:
-    """``T⁻¹`` of the level ``index / steps``; overwrites ``index``."""
-    if signed:
-        return index.mul_(2 * interval / steps).sub_(interval)
-    return index.mul_(interval / steps)
+@cache
+def compiled(
+    function: Callable[..., Any], options: tuple[tuple[str, Any], ...]
+) -> Callable[..., Any]:
+    """``function`` with its options as one fused kernel, for tensors of any shape."""
+    readable = partial(function, **dict(options))
+
+    def call(*tensors: Tensor) -> Any:
+        return readable(*tensors)
+
+    fast: list[Callable[..., Any]] = [torch.compile(call, dynamic=True)]
+
+    def either(*tensors: Tensor) -> Any:
+        try:
+            return fast[0](*tensors)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a missing compiler shows itself in many ways
+            if fast[0] is readable:
+                raise
+            warnings.warn(f"torch.compile failed, slower code stands in: {error}", stacklevel=2)
+            fast[0] = readable
+            return readable(*tensors)
+
+    return either
 
 
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product over all elements; without a copy if both have the same memory format."""
-    if a.dim() == 4 and all(t.is_contiguous(memory_format=torch.channels_last) for t in (a, b)):
-        a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)
-    return torch.dot(a.reshape(-1), b.reshape(-1))
+def _unpacked(grids: Grids) -> tuple[Tensor, tuple[int, ...], bool, int]:
+    return grids.thresholds, grids.bitwidths, grids.signed, grids.guess
 
 
-def _like(grad: Tensor, x: Tensor) -> Tensor:
-    """``grad`` in single precision and in the memory format of ``x``."""
-    channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return _wide(grad).contiguous(memory_format=layout)
-
-
-def _clip_gradient(grad: Tensor, scaled: Tensor, signed: bool) -> Tensor:
-    """``grad`` inside the open interval, zero elsewhere, as for ``torch.clamp``."""
-    low = -1.0 if signed else 0.0
-    result: Tensor = torch.ops.aten.hardtanh_backward(grad, scaled, low, 1.0)
-    return result
+def _dense(x: Tensor) -> Tensor:
+    """``x``, copied if it does not fill its memory without gaps."""
+    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+        return x
+    return x.contiguous()
 
 
 class _Quantize(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, interval: Tensor, bits: int, signed: bool) -> Tensor:
-        steps = levels(bits)
-        z = _clipped(_scaled(x, interval), signed)
-        y = _restored(_rounded(z, steps), steps, interval, signed).to(x.dtype)
-        ctx.save_for_backward(x, y, interval)
-        ctx.signed = signed
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        x, y, interval = ctx.saved_tensors
-        grad = _like(grad_outputs[0], x)
-        grad_x, grad_interval, _ = _input_gradients(grad, x, y, interval, ctx.signed)
-        return grad_x, grad_interval, None, None
-
-
-def _input_gradients(
-    grad: Tensor, x: Tensor, y: Tensor, interval: Tensor, signed: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients with respect to input and interval, and ``x / v`` for further use.
-
-    With the straight-through estimator the interval's is ``<g, y> - <g inside, x>``, over v.
-    """
-    scaled = _scaled(x, interval)
-    grad_x = _clip_gradient(grad, scaled, signed)
-    grad_interval = _inner(grad, _wide(y)) / interval - _inner(grad_x, scaled)
-    return grad_x.to(x.dtype), grad_interval, scaled
-
-
-class _GatedQuantize(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -125,57 +229,105 @@ class _GatedQuantize(torch.autograd.Function):
         thresholds: Tensor,
         bitwidths: tuple[int, ...],
         signed: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        z = _clipped(_scaled(x, interval), signed)
-        metrics = torch.stack([_mean_residual(z, levels(bits)) for bits in bitwidths[:-1]])
-        gates = (metrics >= thresholds).to(thresholds.dtype)
-        grids = thresholds.new_tensor([levels(bits) for bits in bitwidths])
-        steps = grids[0] + (open_run(gates) * grids.diff()).sum()
-        y = _restored(_rounded(z, steps), steps, interval, signed).to(x.dtype)
-        ctx.save_for_backward(x, y, interval, metrics - thresholds, gates)
-        ctx.bitwidths, ctx.signed = bitwidths, signed
+        guess: int,
+    ) -> tuple[Tensor, Tensor, Tensor, int]:
+        x = _dense(x)
+        y, raw, metrics, bits = torch.ops.sbs.quantize(
+            x, interval, thresholds, bitwidths, guess, signed
+        )
+        ctx.save_for_backward(x, interval, thresholds, raw, metrics)
+        ctx.options = bitwidths, bits, signed
         ctx.mark_non_differentiable(metrics)
-        return y, gates, metrics
+        ctx.set_materialize_grads(False)
+        return y, raw, metrics, bits
 
     @staticmethod
-    def backward(
-        ctx: Any, *grad_outputs: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
-        x, y, interval, difference, gates = ctx.saved_tensors
-        grad = _like(grad_outputs[0], x)
-        grad_x, grad_interval, scaled = _input_gradients(grad, x, y, interval, ctx.signed)
-        grad_thresholds = None
-        if ctx.needs_input_grad[2]:
-            z = _clipped(scaled, ctx.signed)
-            scale = 2 * interval if ctx.signed else interval
-            products = scale * torch.stack(
-                [_inner(grad, _rounded(z, levels(b))) / levels(b) for b in ctx.bitwidths]
-            )
-            through_value = _gate_gradients(products, gates)
-            grad_thresholds = -(grad_outputs[1] + through_value) * sigmoid_slope(difference)
-        return grad_x, grad_interval, grad_thresholds, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, interval, thresholds, raw, metrics = ctx.saved_tensors
+        grad_y = torch.zeros_like(x) if grads[0] is None else grads[0]
+        results = torch.ops.sbs.quantize_backward(
+            grad_y,
+            _or_zeros(grads[1], raw),
+            x,
+            interval,
+            thresholds,
+            raw,
+            metrics,
+            *ctx.options,
+            ctx.needs_input_grad[2],
+        )
+        return *results, None, None, None
 
 
-def _mean_residual(z: Tensor, steps: int) -> Tensor:
-    """Mean of ``|z - D(z)|``."""
-    index = _rounded(z, steps)
-    return torch.add(z, index, alpha=-1 / steps, out=index).abs_().sum() / z.numel()
+class _NormQuantize(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        raw: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        residual: Tensor | None,
+        interval: Tensor,
+        thresholds: Tensor,
+        bitwidths: tuple[int, ...],
+        signed: bool,
+        guess: int,
+        norm: Norm,
+        relu: bool,
+        keep: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor, int]:
+        y, kept, raw_gates, metrics, mean, inverse, bits = torch.ops.sbs.norm_quantize(
+            raw,
+            weight,
+            bias,
+            norm.running_mean,
+            norm.running_var,
+            norm.training,
+            norm.momentum,
+            norm.eps,
+            residual,
+            relu,
+            keep,
+            interval,
+            thresholds,
+            bitwidths,
+            guess,
+            signed,
+        )
+        recorded = kept if residual is not None else None
+        ctx.save_for_backward(
+            raw, recorded, weight, bias, mean, inverse, interval, thresholds, raw_gates, metrics
+        )
+        ctx.relu, ctx.options = relu, (bitwidths, bits, signed)
+        ctx.mark_non_differentiable(metrics)
+        ctx.set_materialize_grads(False)
+        return y, kept, raw_gates, metrics, bits
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        raw, kept, weight, bias, mean, inverse, interval, thresholds, raw_gates, metrics = (
+            ctx.saved_tensors
+        )
+        *by_tensor, grad_interval, grad_thresholds = torch.ops.sbs.norm_quantize_backward(
+            grads[0],
+            grads[1],
+            _or_zeros(grads[2], raw_gates),
+            raw,
+            kept,
+            weight,
+            bias,
+            mean,
+            inverse,
+            ctx.relu,
+            interval,
+            thresholds,
+            raw_gates,
+            metrics,
+            *ctx.options,
+            ctx.needs_input_grad[5],
+        )
+        return *by_tensor, grad_interval, grad_thresholds, *[None] * 6
 
 
-def _gate_gradients(products: Tensor, gates: Tensor) -> Tensor:
-    """Gradient of ``z_b1 + g_2 (r_2 + g_3 (...))`` with respect to each gate.
-
-    Args:
-        products: ``<dL/dy, dy/dz z_b>`` for the K bitwidths.
-        gates: K-1 raw gates.
-    """
-    offsets = products.diff().unbind()
-    opened = gates.unbind()
-    tails = []
-    tail = torch.zeros_like(products[0])
-    for offset, gate in zip(reversed(offsets), reversed(opened), strict=True):
-        inner = offset + tail
-        tails.append(inner)
-        tail = gate * inner
-    before = torch.cat([torch.ones_like(gates[:1]), open_run(gates)[:-1]])
-    return before * torch.stack(tails[::-1])
+def _or_zeros(grad: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if grad is None else grad

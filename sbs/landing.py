@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
-from sbs.layers import BitGate, FilterGate
+from sbs.layers import BitGate
 from sbs.penalty import BAND
 from sbs.policy import LayerPolicy, Policy
+from sbs.pruning import FilterGate
 from sbs.quantizer import levels
 from sbs.search import extract_policy, kept_filters
 from sbs.surgery import SearchSpace

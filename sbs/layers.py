@@ -7,14 +7,15 @@ checkpoints load, and add ``weight_interval`` and ``activation_interval`` (v_w a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sbs import gates, kernels
+from sbs.norms import Pending, Values, tensor
 from sbs.policy import FULL_PRECISION
+from sbs.pruning import FilterGate
 from sbs.quantizer import standardize
 
 METRIC_MOMENTUM = 0.1
@@ -27,86 +28,6 @@ SMALLEST_INTERVAL = 1e-3
 def positive(interval: Tensor) -> Tensor:
     """The interval that is used: ``|v|``, at least :data:`SMALLEST_INTERVAL`."""
     return interval.abs().clamp_min(SMALLEST_INTERVAL)
-
-
-Placement: TypeAlias = Literal["norm", "weight"]
-"""Where a pruning gate gets its loss gradient, see :class:`FilterGate`."""
-
-
-class FilterGate(nn.Module):
-    """Pruning gates of one convolution: a threshold a layer, a gate a group (Eq. 11).
-
-    Batch norm undoes any scaling of its input, so a gate that multiplies the weights before it
-    (``placement="weight"``, Eq. 11 after the inverse map) sees a zero loss gradient. At the scale
-    and shift of the batch norm behind them (``"norm"``) the gate gets the first-order effect of
-    removing the channel. The output of a pruned filter is zero either way.
-
-    The group with the largest metric stays open whatever the threshold, so that a layer never
-    loses its last filters.
-    """
-
-    frozen: Tensor | None
-
-    def __init__(
-        self, filters: int, group_size: int, *, standardized: bool, placement: Placement
-    ) -> None:
-        super().__init__()
-        self.filters = filters
-        self.group_size = group_size
-        self.standardized = standardized
-        self.placement = placement
-        self.threshold = nn.Parameter(torch.zeros(()))
-        self.register_buffer("frozen", None)
-        self.metrics: Tensor = torch.zeros(-(-filters // group_size))
-        self.hold(torch.ones_like(self.metrics))
-
-    def update(self, weight: Tensor) -> None:
-        """Compute the gates of this iteration from the convolution's weights."""
-        if self.frozen is not None:
-            self.hold(self.frozen)
-            return
-        metrics = gates.group_metrics(weight, self.group_size, standardized=self.standardized)
-        raw = gates.binary_gate(metrics, self.threshold)
-        last = torch.zeros_like(raw).scatter(0, metrics.argmax(keepdim=True), 1.0)
-        # Adds the missing 1 only where the strongest group is closed; its gradient stays.
-        self.hold(raw + last * (1 - raw.detach()))
-        self.metrics = metrics
-
-    def hold(self, group_gates: Tensor) -> None:
-        """Take these gates, one a group, until the next update."""
-        self.group_gates = group_gates
-        repeated = group_gates[:, None].expand(-1, self.group_size).reshape(-1)
-        self.per_filter = repeated[: self.filters]
-        self.mask = self.per_filter.detach()
-
-
-class GatedBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose output is zero in the channels of pruned filters.
-
-    The gates multiply scale and shift, which costs nothing a pixel.
-    """
-
-    def __init__(self, channels: int, gate: FilterGate, *, differentiable: bool) -> None:
-        super().__init__(channels)
-        # A list hides the gate from module registration: it belongs to its convolution.
-        self._gate = [gate]
-        self.differentiable = differentiable
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise, then gate: (N, C, H, W) to the same."""
-        gate = self._gate[0].per_filter if self.differentiable else self._gate[0].mask
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-        return F.batch_norm(
-            x,
-            self.running_mean,
-            self.running_var,
-            self.weight * gate,
-            self.bias * gate,
-            self.training,
-            self.momentum if self.momentum is not None else 0.0,
-            self.eps,
-        )
 
 
 @dataclass(frozen=True)
@@ -152,18 +73,23 @@ class BitGate(nn.Module):
         self.register_buffer("mean_metrics", torch.zeros(len(bitwidths) - 1))
         self.register_buffer("seen", torch.zeros((), dtype=torch.bool))
         self.gates: Tensor = torch.ones(len(bitwidths) - 1)
+        self._guess = bitwidths[-1]
 
-    def quantize(self, x: Tensor, interval: Tensor, *, signed: bool) -> Tensor:
+    def quantize(self, x: Values, interval: Tensor, *, signed: bool) -> Tensor:
         """Quantize ``x``, of any shape, with the bitwidth of the moment; note gates and metrics."""
         if self.frozen is not None or (self.batched and not self.training):
             self.gates = self.settled()
-            return kernels.quantize(x, interval, self.settled_bits(), signed=signed)
-        y, self.gates, metrics = kernels.gated_quantize(
-            x, interval, self.thresholds, self.bitwidths, signed=signed
-        )
+            return quantized(x, interval, self.settled_bits(), signed=signed)
+        grids = kernels.Grids(self.thresholds, self.bitwidths, signed, self._guess)
+        if isinstance(x, Pending):
+            result = x.quantized(interval, grids)
+        else:
+            result = kernels.gated_quantize(x, interval, grids)
+        self.gates = result.gates
+        self._guess = result.bits or self._guess
         if self.training:
-            self._note(metrics)
-        return y
+            self._note(result.metrics)
+        return result.values
 
     def settled(self) -> Tensor:
         """Gates by the running mean of the metrics: what the extracted policy goes by."""
@@ -184,6 +110,13 @@ class BitGate(nn.Module):
         blended = torch.lerp(self.mean_metrics, metrics.to(self.mean_metrics.dtype), weight)
         self.mean_metrics.copy_(torch.where(self.seen, blended, metrics))
         self.seen.fill_(True)
+
+
+def quantized(x: Values, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
+    """Quantize ``x``, of any shape, at a fixed bitwidth."""
+    if isinstance(x, Pending):
+        return x.quantized(interval, kernels.fixed(interval, bits, signed=signed)).values
+    return kernels.quantize(x, interval, bits, signed=signed)
 
 
 class _Quantized(nn.Module):
@@ -226,19 +159,19 @@ class _Quantized(nn.Module):
         if self.options.weight_bits == FULL_PRECISION:
             return self.weight
         bits = self.options.weight_bits
-        return kernels.quantize(self.normalized_weight(), interval, bits, signed=True)
+        return quantized(self.normalized_weight(), interval, bits, signed=True)
 
-    def quantized_input(self, x: Tensor) -> Tensor:
+    def quantized_input(self, x: Values) -> Tensor:
         """Input as the arithmetic gets it."""
         if not self.options.quantize_input:
-            return x
+            return tensor(x)
         interval = positive(self.activation_interval)
         signed = self.options.signed_input
         if self.activation_gate is not None:
             return self.activation_gate.quantize(x, interval, signed=signed)
         if self.options.activation_bits == FULL_PRECISION:
-            return x
-        return kernels.quantize(x, interval, self.options.activation_bits, signed=signed)
+            return tensor(x)
+        return quantized(x, interval, self.options.activation_bits, signed=signed)
 
     def _kept_mask(self) -> Tensor | None:
         """0/1 for every kernel, 1 where neither its filter nor its input channel is pruned."""
@@ -254,7 +187,7 @@ class _Quantized(nn.Module):
 class QuantConv2d(_Quantized, nn.Conv2d):
     """Convolution with quantized input and weights, and prunable filters in a search."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Values) -> Tensor:
         """Quantize, then convolve: (N, C, H, W) to (N, filters, H', W')."""
         gate = self.filter_gate
         if gate is not None:
@@ -272,6 +205,6 @@ class QuantConv2d(_Quantized, nn.Conv2d):
 class QuantLinear(_Quantized, nn.Linear):
     """Linear layer with quantized input and weights."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Values) -> Tensor:
         """Quantize, then multiply: (N, features) to (N, outputs)."""
         return F.linear(self.quantized_input(x), self.quantized_weight(), self.bias)

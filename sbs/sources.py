@@ -83,4 +83,12 @@ def _code(module: str) -> str:
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree)
+    return ast.dump(tree) + "".join(_compiled_sources(module))
+
+
+def _compiled_sources(module: str) -> list[str]:
+    """C++ beside the ``__init__`` of a package."""
+    path = _path(module)
+    if path is None or path.name != "__init__.py":
+        return []
+    return [source.read_text() for source in sorted(path.parent.glob("*.cpp"))]

@@ -8,16 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from sbs.layers import (
-    FilterGate,
-    GatedBatchNorm2d,
-    LayerOptions,
-    Placement,
-    QuantConv2d,
-    QuantLinear,
-)
+from sbs.layers import LayerOptions, QuantConv2d, QuantLinear
 from sbs.models import NetworkSpec, Prunable
+from sbs.norms import QuantBatchNorm2d
 from sbs.policy import FULL_PRECISION, LayerPolicy, Policy
+from sbs.pruning import FilterGate, Placement
 
 INTERVALS = ("weight_interval", "activation_interval")
 
@@ -88,6 +83,7 @@ def quantized_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn
     for name, layer in leaf_layers(model).items():
         chosen = policy.layers[name]
         _swap_layer(model, name, layer, _options(name, layer, chosen, signed, first), None)
+    _swap_norms(model, prunables)
     return model
 
 
@@ -114,7 +110,7 @@ def search_network(
         placement: see :class:`sbs.layers.FilterGate`.
     """
     signed = spec.signed_inputs(model)
-    prunables = spec.prunables(model) if group_size is not None else ()
+    prunables = spec.prunables(model)
     names = list(start.layers)
     ends = {names[0], names[-1]}
     layers: dict[str, QuantConv2d | QuantLinear] = {}
@@ -123,9 +119,11 @@ def search_network(
         options = _options(name, plain[name], start.layers[name], signed, names[0])
         searched = None if name in ends else bitwidths
         layers[name] = _swap_layer(model, name, plain[name], options, searched)
+    _swap_norms(model, prunables)
+    if group_size is None:
+        return SearchSpace(start.network, model, layers)
     space = SearchSpace(start.network, model, layers, {}, prunables)
     for prunable in prunables:
-        assert group_size is not None
         _add_filter_gate(space, prunable, group_size, standardized, placement)
     return space
 
@@ -224,22 +222,29 @@ def _add_filter_gate(
     space.filter_gates[prunable.layer] = gate
     for position, name in enumerate(prunable.norms):
         # Only the norm next to the filter carries the gradient; later ones repeat the mask.
-        differentiable = placement == "norm" and position == 0
-        _swap_norm(space.model, name, gate, differentiable)
+        norm = space.model.get_submodule(name)
+        assert isinstance(norm, QuantBatchNorm2d)
+        norm.gate_by(gate, differentiable=placement == "norm" and position == 0)
     for name in (prunable.layer, *prunable.producers):
         space.layers[name].share_outputs(gate)
     for name in prunable.consumers:
         space.layers[name].share_inputs(gate)
 
 
-def _swap_norm(model: nn.Module, name: str, gate: FilterGate, differentiable: bool) -> None:
-    norm = model.get_submodule(name)
-    assert isinstance(norm, nn.BatchNorm2d)
-    new = GatedBatchNorm2d(norm.num_features, gate, differentiable=differentiable)
-    new.eps, new.momentum = norm.eps, norm.momentum
-    new.load_state_dict(norm.state_dict())
-    new.train(norm.training)
-    model.set_submodule(name, new)
+def _swap_norms(model: nn.Module, prunables: Iterable[Prunable]) -> None:
+    """Let batch norms wait for the quantizers behind them."""
+    private = {
+        prunable.norms[0]
+        for prunable in prunables
+        if len(prunable.consumers) == 1 and not prunable.producers
+    }
+    for name, norm in list(model.named_modules()):
+        if isinstance(norm, nn.BatchNorm2d):
+            new = QuantBatchNorm2d(norm.num_features, private=name in private)
+            new.eps, new.momentum = norm.eps, norm.momentum
+            new.load_state_dict(norm.state_dict())
+            new.train(norm.training)
+            model.set_submodule(name, new)
 
 
 def _is_depthwise(layer: nn.Module) -> bool:

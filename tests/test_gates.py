@@ -15,7 +15,7 @@ from sbs.gates import (
     open_run,
     quantization_metrics,
 )
-from sbs.layers import FilterGate
+from sbs.pruning import FilterGate
 from sbs.quantizer import quantize
 
 

@@ -1,8 +1,10 @@
-"""The fused quantizers against their readable specification: values and every gradient."""
+"""The fast quantizers against their readable specification: values and every gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,79 +12,283 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional as F
 
-from sbs import gates, kernels, quantizer
+from sbs import gates, kernels, native, quantizer
 
-SHAPES = [(0, 3), (1,), (5, 4, 3, 2), (2, 3, 8, 8)]
+SHAPES = [(0, 3), (1,), (5, 4, 3, 2), (2, 3, 8, 8), (70, 30, 7, 5)]
+BITWIDTHS = [(2, 4, 8), (3, 6, 12), (1, 2, 4, 8), (2, 6)]
 
 
-def run(function: Callable[..., Any], x: Tensor, v: float, *args: Any, **kwargs: Any) -> Any:
-    """Outputs and gradients of one quantizer, for a fixed random gradient of its output."""
-    leaf = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    interval = torch.tensor(v, dtype=x.dtype, requires_grad=True)
-    y = function(leaf, interval, *args, **kwargs)
-    out = y[0] if isinstance(y, tuple) else y
-    generator = torch.Generator().manual_seed(3)
-    grad = torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out.dtype)
-    loss = (out * grad).sum()
-    if isinstance(y, tuple):
-        loss = loss + (y[1] * torch.arange(1, 1 + len(y[1]))).sum()
-    loss.backward()
-    return y, leaf.grad, interval.grad
+@pytest.fixture(autouse=True)
+def _kernels_are_there() -> None:
+    assert native.available(), "without the kernels these tests would compare nothing"
+
+
+def randn(shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, dtype=torch.float64, generator=generator).to(dtype)
+
+
+def leaf(x: Tensor) -> Tensor:
+    return x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+
+
+def fixed(x: Tensor, v: float, bits: int, signed: bool, function: Callable[..., Tensor]) -> Any:
+    """Output and gradients of input and interval."""
+    x, interval = leaf(x), torch.tensor(v, dtype=x.dtype, requires_grad=True)
+    y = function(x, interval, bits, signed=signed)
+    (y * randn(y.shape, 3, y.dtype)).sum().backward()
+    return y, x.grad, interval.grad
+
+
+def fast(x: Tensor, interval: Tensor, alpha: Tensor, bitwidths: Any, *, signed: bool) -> Any:
+    grids = kernels.Grids(alpha, bitwidths, signed, guess=bitwidths[0])
+    return kernels.gated_quantize(x, interval, grids)[:3]
+
+
+def gated(
+    x: Tensor, v: float, alpha: Tensor, bits: Any, signed: bool, function: Callable[..., Any]
+) -> Any:
+    """Outputs and gradients of input, interval and thresholds, through output and gates."""
+    x, alpha = leaf(x), leaf(alpha)
+    interval = torch.tensor(v, dtype=alpha.dtype, requires_grad=True)
+    y, raw, metrics = function(x, interval, alpha, bits, signed=signed)
+    weights = torch.arange(1, 1 + len(raw))
+    ((y * randn(y.shape, 3, y.dtype)).sum() + (raw * weights).sum()).backward()
+    return y, raw, metrics, x.grad, interval.grad, alpha.grad
+
+
+def assert_all_close(got: Any, want: Any, **tolerances: float) -> None:
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, **tolerances)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 12])
 def test_fixed_quantizer(shape: tuple[int, ...], signed: bool, bits: int) -> None:
-    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    want = run(quantizer.quantize, x, 0.9, bits, signed=signed)
-    got = run(kernels.quantize, x, 0.9, bits, signed=signed)
-    for a, b in zip(got, want, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-9)
+    x = randn(shape, 1)
+    want = fixed(x, 0.9, bits, signed, quantizer.quantize)
+    got = fixed(x, 0.9, bits, signed, kernels.quantize)
+    assert_all_close(got, want, atol=1e-9, rtol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
-    st.sampled_from([(2, 4, 8), (3, 6, 12), (1, 2, 4, 8), (2, 6)]),
+    st.sampled_from(BITWIDTHS),
     st.sampled_from([shape for shape in SHAPES if 0 not in shape]),
+    st.booleans(),
     st.booleans(),
     st.integers(0, 10_000),
 )
 def test_gated_quantizer(
-    bitwidths: tuple[int, ...], shape: tuple[int, ...], signed: bool, seed: int
+    bitwidths: tuple[int, ...], shape: tuple[int, ...], signed: bool, last: bool, seed: int
 ) -> None:
+    x = randn(shape, seed)
+    if last and len(shape) == 4:
+        x = x.to(memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(shape, dtype=torch.float64, generator=generator)
-    thresholds = torch.rand(len(bitwidths) - 1, dtype=torch.float64, generator=generator) * 0.12
-    results = []
-    for function in (gates.gated_quantize, kernels.gated_quantize):
-        alpha = thresholds.clone().requires_grad_()
-        results.append((*run(function, x, 1.1, alpha, bitwidths, signed=signed), alpha.grad))
-    (want_y, *want), (got_y, *got) = results
-    for a, b in zip((*got_y, *got), (*want_y, *want), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-7)
+    alpha = torch.rand(len(bitwidths) - 1, dtype=torch.float64, generator=generator) * 0.12
+    want = gated(x, 1.1, alpha, bitwidths, signed, gates.gated_quantize)
+    got = gated(x, 1.1, alpha, bitwidths, signed, fast)
+    assert_all_close(got, want, atol=1e-9, rtol=1e-7)
 
 
-def test_layouts_and_single_precision_agree() -> None:
-    x = torch.randn(4, 6, 5, 5)
-    want = run(kernels.quantize, x, 1.0, 4, signed=False)
-    for other in (x.to(memory_format=torch.channels_last), x.transpose(0, 1).transpose(0, 1)):
-        got = run(kernels.quantize, other, 1.0, 4, signed=False)
-        torch.testing.assert_close(got, want)
+@pytest.mark.parametrize("signed", [False, True])
+def test_ties_fall_as_in_the_reference(signed: bool) -> None:
+    # Sixty-fourths of the interval, among them every tie of the 1-bit grid, and its ends.
+    x = torch.arange(-80, 81, dtype=torch.float32) / 64
+    for bits in (1, 2, 3):
+        want = fixed(x, 1.0, bits, signed, quantizer.quantize)
+        got = fixed(x, 1.0, bits, signed, kernels.quantize)
+        torch.testing.assert_close(got[0], want[0], atol=1e-6, rtol=0)
+        assert torch.equal(got[1] == 0, want[1] == 0)
 
 
 def test_boundaries_count_as_outside() -> None:
     x = torch.tensor([0.0, 1.0, 1e-6, 1.0 - 1e-6])
     for function in (quantizer.quantize, kernels.quantize):
-        _, grad_x, _ = run(function, x, 1.0, 2, signed=False)
+        _, grad_x, _ = fixed(x, 1.0, 2, False, function)
         assert (grad_x != 0).tolist() == [False, False, True, True]
+
+
+def test_any_layout_gives_the_same() -> None:
+    x = randn((4, 6, 5, 5), 2, torch.float32)
+    want = fixed(x, 1.0, 4, False, kernels.quantize)
+    permuted = x.permute(1, 0, 3, 2).contiguous().permute(1, 0, 3, 2)
+    gaps = torch.zeros(4, 6, 5, 10)[..., ::2].copy_(x)
+    for other in (x.to(memory_format=torch.channels_last), permuted, gaps):
+        assert_all_close(fixed(other, 1.0, 4, False, kernels.quantize), want)
+
+
+def test_bfloat16_computes_in_single_precision() -> None:
+    x = randn((64, 16, 9, 9), 4, torch.bfloat16)
+    interval = torch.tensor(0.9)
+    got = kernels.quantize(x, interval, 4, signed=False)
+    want = quantizer.quantize(x.float(), interval, 4, signed=False).to(torch.bfloat16)
+    assert got.dtype == torch.bfloat16
+    torch.testing.assert_close(got, want)
+
+
+def test_value_that_is_not_a_number_stays_one() -> None:
+    x = torch.full((40,), float("nan"))
+    for dtype in (torch.float32, torch.bfloat16):
+        y = kernels.quantize(x.to(dtype), torch.tensor(1.0), 4, signed=False)
+        assert bool(y.isnan().all())
 
 
 def test_thresholds_out_of_turn_get_no_gradient() -> None:
     x = torch.randn(20, requires_grad=True)
     alpha = torch.zeros(2)
-    y, _, metrics = kernels.gated_quantize(x, torch.tensor(1.0), alpha, (2, 4, 8), signed=False)
-    y.sum().backward()
+    result = kernels.gated_quantize(x, torch.tensor(1.0), kernels.Grids(alpha, (2, 4, 8), False, 8))
+    result.values.sum().backward()
     assert alpha.grad is None
-    assert not metrics.requires_grad
+    assert not result.metrics.requires_grad
+
+
+@pytest.mark.parametrize("guess", [2, 4, 8])
+def test_guess_changes_nothing(guess: int) -> None:
+    x, alpha = randn((9, 16, 8, 8), 5, torch.float32), torch.tensor([0.01, 0.5])
+    for signed in (False, True):
+        grids = kernels.Grids(alpha, (2, 4, 8), signed, guess)
+        result = kernels.gated_quantize(x, torch.tensor(1.0), grids)
+        assert result.bits == 4
+        assert torch.equal(result.values, kernels.quantize(x, torch.tensor(1.0), 4, signed=signed))
+
+
+def test_sums_do_not_depend_on_the_number_of_threads() -> None:
+    x, alpha = randn((32, 16, 16, 16), 6, torch.float32), torch.tensor([0.01, 0.001])
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            results.append(gated(x, 1.0, alpha, (2, 4, 8), False, fast))
+    finally:
+        torch.set_num_threads(before)
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+
+
+# Batch norm, residual, ReLU and quantizer as one.
+
+
+def reference(
+    x: Tensor, interval: Tensor, alpha: Tensor, bits: tuple[int, ...], *, signed: bool
+) -> kernels.Quantized:
+    if len(bits) == 1:
+        y = quantizer.quantize(x, interval, bits[0], signed=signed)
+        return kernels.Quantized(y, alpha, alpha.detach(), bits[0])
+    return kernels.Quantized(
+        *gates.gated_quantize(x, interval, alpha, bits, signed=signed), bits=None
+    )
+
+
+def joined(
+    fused: bool, raw: Tensor, residual: Tensor | None, *, bits: Any, relu: bool, keep: bool
+) -> list[Tensor]:
+    """Outputs, running statistics and all gradients."""
+    channels, wide = raw.shape[1], torch.promote_types(raw.dtype, torch.float32)
+    leaves = [leaf(raw)] + [leaf(randn((channels,), seed, wide) + 1) for seed in (7, 8)]
+    added = None if residual is None else leaf(residual)
+    interval = torch.tensor(1.2, dtype=wide, requires_grad=True)
+    alpha = torch.full((len(bits) - 1,), 0.02, dtype=wide, requires_grad=True)
+    running = [torch.zeros(channels, dtype=wide), torch.ones(channels, dtype=wide)]
+    norm = kernels.Norm(leaves[1], leaves[2], running[0], running[1], True, 0.1, 1e-5)
+    # Signed, values after a ReLU would sit on the tie at zero, where rounding error decides.
+    grids = kernels.Grids(alpha, bits, not relu, guess=bits[-1])
+    if fused:
+        result, kept = kernels.norm_quantize(
+            leaves[0], norm, added, interval, grids, relu=relu, keep=keep
+        )
+    else:
+        kept = kernels.norm_reference(leaves[0], norm, added, relu=relu)
+        result = reference(kept, interval, alpha, bits, signed=not relu)
+    loss = (result.values * randn(raw.shape, 10, raw.dtype)).sum() + result.gates.sum()
+    if keep:
+        assert kept is not None
+        loss = loss + (kept * randn(raw.shape, 11, raw.dtype)).sum()
+    loss.backward()
+    inputs = [*leaves, interval] + ([alpha] if len(bits) > 1 else [])
+    inputs += [] if added is None else [added]
+    kept_values = [kept] if keep and kept is not None else []
+    outputs = [result.values, *kept_values, result.metrics, *running]
+    return outputs + [tensor.grad for tensor in inputs if tensor.grad is not None]
+
+
+@pytest.mark.parametrize("shape", [(3, 12, 5, 7), (8, 16, 4, 4), (2, 1, 9, 3), (40, 30, 8, 8)])
+@pytest.mark.parametrize("bits", [(4,), (2, 4, 8), (3, 6, 12), (2, 4)])
+@pytest.mark.parametrize(("with_residual", "keep"), [(False, False), (False, True), (True, True)])
+@pytest.mark.parametrize("relu", [True, False])
+def test_norm_and_quantizer_as_one(
+    shape: tuple[int, ...], bits: tuple[int, ...], with_residual: bool, keep: bool, relu: bool
+) -> None:
+    raw = (3 * randn(shape, 1) + 5).to(memory_format=torch.channels_last)
+    residual = randn(shape, 2).to(memory_format=torch.channels_last) if with_residual else None
+    got = joined(True, raw, residual, bits=bits, relu=relu, keep=keep)
+    want = joined(False, raw, residual, bits=bits, relu=relu, keep=keep)
+    assert_all_close(got, want, atol=1e-8, rtol=1e-6)
+
+
+def test_norm_and_quantizer_in_single_precision() -> None:
+    shape = (64, 16, 16, 16)
+    raw = (randn(shape, 1, torch.float32) + 30).to(memory_format=torch.channels_last)
+    got = joined(True, raw, None, bits=(4,), relu=True, keep=True)
+    want = joined(True, raw.double(), None, bits=(4,), relu=True, keep=True)
+    steps = (got[0].double() - want[0]).abs() / (1.2 / 15)
+    assert float((steps > 0.5).double().mean()) < 1e-4, "only near ties may a level change"
+    assert_all_close(got[1:4], [t.float() for t in want[1:4]], atol=1e-4, rtol=1e-4)
+
+
+def test_running_statistics_serve_evaluation() -> None:
+    raw = randn((4, 8, 6, 6), 1, torch.float32).to(memory_format=torch.channels_last)
+    mean, var = torch.full((8,), 0.3), torch.full((8,), 2.0)
+    norm = kernels.Norm(torch.ones(8), torch.zeros(8), mean, var, False, 0.1, 1e-5)
+    grids = kernels.fixed(raw, 8, signed=False)
+    result, _ = kernels.norm_quantize(
+        raw, norm, None, torch.tensor(1.0), grids, relu=True, keep=False
+    )
+    x = F.batch_norm(raw, mean, var, norm.weight, norm.bias, False).relu()
+    want = quantizer.quantize(x, torch.tensor(1.0), 8, signed=False)
+    torch.testing.assert_close(result.values, want, atol=1 / 255 + 1e-6, rtol=0)
+    assert (mean == 0.3).all()
+
+
+# Where there is no compiler.
+
+
+@pytest.fixture
+def _no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv(native.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    native.available.cache_clear()
+    yield
+    native.available.cache_clear()
+
+
+@pytest.mark.usefixtures("_no_compiler")
+def test_without_a_compiler_the_reference_stands_in_with_one_warning() -> None:
+    x = randn((6, 4, 3, 3), 1, torch.float32).to(memory_format=torch.channels_last)
+    with pytest.warns(UserWarning, match="fast kernels could not be built"):
+        got = kernels.quantize(x, torch.tensor(1.0), 4, signed=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not kernels.joins_norm(x)
+    assert torch.equal(got, quantizer.quantize(x, torch.tensor(1.0), 4, signed=False))
+
+
+def test_compiled_reference_is_what_gpus_run() -> None:
+    function = kernels.compiled(gates.gated_quantize, (("bitwidths", (2, 4, 8)), ("signed", False)))
+    alpha = torch.tensor([0.02, 0.5])
+    x = randn((8, 4, 5, 5), 1, torch.float32)
+
+    def call(x: Tensor, v: Tensor, alpha: Tensor, _: Any, *, signed: bool) -> Any:
+        assert not signed
+        return function(x, v, alpha)
+
+    want = gated(x, 1.0, alpha, (2, 4, 8), False, gates.gated_quantize)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        got = gated(x, 1.0, alpha, (2, 4, 8), False, call)
+    assert_all_close(got, want, atol=1e-5, rtol=1e-5)
