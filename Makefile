@@ -2,6 +2,7 @@
 #   make table1                Table 1 at the default scale, from nothing
 #   make test                  all tests
 #   make check                 formatting, linting, types
+#   make bench                 speed and memory of a step, in results/benchmarks.csv and .svg
 #   make lock                  new requirements.lock, after an edit of pyproject.toml
 #   make schema                new schema of the scale files, after an edit of sbs/config.py
 #   make snapshot              copy tables, figures and run records to results/measured/
@@ -23,7 +24,7 @@ CONFIG := config/$(SCALE).yaml
 RESULTS := results/$(SCALE)
 endif
 
-.PHONY: help environment table1 test check lock schema snapshot restore
+.PHONY: help environment table1 test check bench lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -51,6 +52,10 @@ check: environment
 	$(RUN) mypy
 	$(RUN) snakefmt --check workflow
 	$(RUN) snakemake --lint
+
+bench: environment
+	$(BIN)/python -m pip install --quiet --no-deps --requirement benchmarks/requirements.txt
+	$(RUN) python -m benchmarks run
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \

@@ -91,12 +91,24 @@ def fixed(x: Tensor, bits: int, *, signed: bool) -> Grids:
     return Grids(x.new_empty(0, dtype=_WIDE.get(x.dtype, x.dtype)), (bits,), signed, bits)
 
 
+def standardize(w: Tensor, mask: Tensor | None) -> Tensor:
+    """:func:`sbs.quantizer.standardize`, fast."""
+    if _has_kernel(w, w):
+        result: Tensor = _Standardize.apply(w, mask)
+        return result
+    return quantizer.standardize(w, mask)
+
+
 def quantize(x: Tensor, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
-    """:func:`sbs.quantizer.quantize`, fast."""
+    """:func:`sbs.quantizer.quantize`, fast.
+
+    Here and below ``interval`` is a parameter of any sign: :func:`sbs.quantizer.positive` of it is
+    used.
+    """
     if _has_kernel(x, interval):
         y: Tensor = _Quantize.apply(x, interval, *_unpacked(fixed(x, bits, signed=signed)))[0]
         return y
-    y = _reference(x, quantizer.quantize, bits=bits, signed=signed)(x, interval)
+    y = _reference(x, _quantize, bits=bits, signed=signed)(x, interval)
     return y
 
 
@@ -137,7 +149,7 @@ def norm_quantize(
         raw: (N, C, H, W) with :func:`joins_norm`.
         norm: what is applied to it first.
         residual: what is added, shaped like ``raw``.
-        interval: positive scalar v.
+        interval: scalar v.
         grids: bitwidths.
         relu: apply a ReLU after the addition.
         keep: return the quantizer's input too.
@@ -169,6 +181,17 @@ def norm_reference(raw: Tensor, norm: Norm, residual: Tensor | None, *, relu: bo
     if residual is not None:
         x = x + residual
     return F.relu(x) if relu else x
+
+
+def _quantize(x: Tensor, interval: Tensor, *, bits: int, signed: bool) -> Tensor:
+    return quantizer.quantize(x, quantizer.positive(interval), bits, signed=signed)
+
+
+def _gated_quantize(
+    x: Tensor, interval: Tensor, thresholds: Tensor, *, bitwidths: tuple[int, ...], signed: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    v = quantizer.positive(interval)
+    return gates.gated_quantize(x, v, thresholds, bitwidths, signed=signed)
 
 
 def _has_kernel(x: Tensor, interval: Tensor) -> bool:
@@ -218,6 +241,20 @@ def _dense(x: Tensor) -> Tensor:
     if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
         return x
     return x.contiguous()
+
+
+class _Standardize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, mask: Tensor | None) -> Tensor:
+        result: Tensor
+        result, inverse = torch.ops.sbs.standardize(_dense(w.detach()), mask)
+        ctx.save_for_backward(inverse)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (inverse,) = ctx.saved_tensors
+        return grads[0] * inverse, None
 
 
 class _Quantize(torch.autograd.Function):

@@ -16,18 +16,9 @@ from sbs import gates, kernels
 from sbs.norms import Pending, Values, tensor
 from sbs.policy import FULL_PRECISION
 from sbs.pruning import FilterGate
-from sbs.quantizer import standardize
 
 METRIC_MOMENTUM = 0.1
 """Weight of the newest batch in the running mean of the activation metrics, as in batch norm."""
-
-SMALLEST_INTERVAL = 1e-3
-"""Intervals are taken by absolute value and held away from zero, where Eqs. 1-2 divide by them."""
-
-
-def positive(interval: Tensor) -> Tensor:
-    """The interval that is used: ``|v|``, at least :data:`SMALLEST_INTERVAL`."""
-    return interval.abs().clamp_min(SMALLEST_INTERVAL)
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,7 @@ class BitGate(nn.Module):
 
     frozen: Tensor | None
     mean_metrics: Tensor
-    seen: Tensor
+    pace: Tensor
 
     def __init__(self, bitwidths: tuple[int, ...], *, batched: bool) -> None:
         """Start with every gate open.
@@ -71,7 +62,8 @@ class BitGate(nn.Module):
         self.thresholds = nn.Parameter(torch.zeros(len(bitwidths) - 1))
         self.register_buffer("frozen", None)
         self.register_buffer("mean_metrics", torch.zeros(len(bitwidths) - 1))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.bool))
+        # Weight of the newest batch: the first one counts in full.
+        self.register_buffer("pace", torch.ones(()))
         self.gates: Tensor = torch.ones(len(bitwidths) - 1)
         self._guess = bitwidths[-1]
 
@@ -106,10 +98,9 @@ class BitGate(nn.Module):
         return gates.expected_bits(self.gates.detach(), self.bitwidths)
 
     def _note(self, metrics: Tensor) -> None:
-        weight = METRIC_MOMENTUM if self.batched else 1.0
-        blended = torch.lerp(self.mean_metrics, metrics.to(self.mean_metrics.dtype), weight)
-        self.mean_metrics.copy_(torch.where(self.seen, blended, metrics))
-        self.seen.fill_(True)
+        self.mean_metrics.lerp_(metrics.to(self.mean_metrics.dtype), self.pace)
+        if self.batched:
+            self.pace.fill_(METRIC_MOMENTUM)
 
 
 def quantized(x: Values, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
@@ -149,11 +140,11 @@ class _Quantized(nn.Module):
         """Weights as the quantizer gets them."""
         if not self.options.standardize_weights:
             return self.weight
-        return standardize(self.weight, self._kept_mask())
+        return kernels.standardize(self.weight, self._kept_mask())
 
     def quantized_weight(self) -> Tensor:
         """Weights as the arithmetic gets them, pruned filters not yet removed."""
-        interval = positive(self.weight_interval)
+        interval = self.weight_interval
         if self.weight_gate is not None:
             return self.weight_gate.quantize(self.normalized_weight(), interval, signed=True)
         if self.options.weight_bits == FULL_PRECISION:
@@ -165,7 +156,7 @@ class _Quantized(nn.Module):
         """Input as the arithmetic gets it."""
         if not self.options.quantize_input:
             return tensor(x)
-        interval = positive(self.activation_interval)
+        interval = self.activation_interval
         signed = self.options.signed_input
         if self.activation_gate is not None:
             return self.activation_gate.quantize(x, interval, signed=signed)

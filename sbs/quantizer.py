@@ -11,6 +11,14 @@ from torch import Tensor
 
 from sbs.rounding import round_straight_through
 
+SMALLEST_INTERVAL = 1e-3
+"""Intervals are taken by absolute value and held away from zero, where Eqs. 1-2 divide by them."""
+
+
+def positive(interval: Tensor) -> Tensor:
+    """The interval that a parameter stands for: ``|v|``, at least :data:`SMALLEST_INTERVAL`."""
+    return interval.abs().clamp_min(SMALLEST_INTERVAL)
+
 
 def levels(bits: int) -> int:
     """Number of steps of a ``bits``-bit grid on [0, 1], ``1 / s`` of Eq. 4."""

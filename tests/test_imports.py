@@ -30,7 +30,7 @@ LAYERS = {
         "target",
     },
     "arithmetic": {"bit_sharing", "gates", "kernels", "native", "quantizer", "rounding"},
-    "networks": {"layers", "models", "norms", "pruning", "surgery"},
+    "networks": {"layers", "models", "multipath", "norms", "pruning", "surgery"},
     "cost": {"cost"},
     "learning": {"data", "engine", "evaluate", "finetune", "landing", "penalty", "search"},
     "methods": {"methods"},

@@ -122,6 +122,32 @@ def test_any_layout_gives_the_same() -> None:
         assert_all_close(fixed(other, 1.0, 4, False, kernels.quantize), want)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_standardized_weights(masked: bool) -> None:
+    w = randn((12, 5, 3, 3), 1).to(memory_format=torch.channels_last)
+    mask = (torch.rand(12, 5, 1, 1, generator=torch.Generator().manual_seed(2)) < 0.6).to(w.dtype)
+    results = []
+    for function in (kernels.standardize, quantizer.standardize):
+        x = leaf(w)
+        y = function(x, mask if masked else None)
+        (y * randn(w.shape, 3)).sum().backward()
+        results.append((y, x.grad))
+    assert_all_close(*results, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.8, -0.8, 1e-4, -1e-4, 0.0])
+def test_interval_of_any_sign(value: float) -> None:
+    x, results = randn((50,), 1), []
+    for fused in (True, False):
+        parameter = torch.tensor(value, dtype=torch.float64, requires_grad=True)
+        interval = parameter if fused else quantizer.positive(parameter)
+        function = kernels.quantize if fused else quantizer.quantize
+        y = function(x, interval, 4, signed=True)
+        (y * randn((50,), 3)).sum().backward()
+        results.append((y, parameter.grad))
+    assert_all_close(*results, atol=1e-12, rtol=1e-9)
+
+
 def test_bfloat16_computes_in_single_precision() -> None:
     x = randn((64, 16, 9, 9), 4, torch.bfloat16)
     interval = torch.tensor(0.9)

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from sbs.models.spec import NetworkSpec, Prunable
 
-WIDTHS = (16, 32, 64)
-
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
@@ -43,17 +41,23 @@ class BasicBlock(nn.Module):
 class CifarResNet(nn.Module):
     """Three stages of basic blocks behind one 3x3 convolution; depth 6 n + 2."""
 
-    def __init__(self, depth: int, classes: int, in_channels: int) -> None:
+    def __init__(
+        self,
+        depth: int,
+        classes: int,
+        in_channels: int,
+        widths: tuple[int, int, int] = (16, 32, 64),
+    ) -> None:
         super().__init__()
         blocks = (depth - 2) // 6
-        self.conv1 = nn.Conv2d(in_channels, WIDTHS[0], 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(WIDTHS[0])
+        self.conv1 = nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU()
-        self.layer1 = _stage(WIDTHS[0], WIDTHS[0], blocks, stride=1)
-        self.layer2 = _stage(WIDTHS[0], WIDTHS[1], blocks, stride=2)
-        self.layer3 = _stage(WIDTHS[1], WIDTHS[2], blocks, stride=2)
+        self.layer1 = _stage(widths[0], widths[0], blocks, stride=1)
+        self.layer2 = _stage(widths[0], widths[1], blocks, stride=2)
+        self.layer3 = _stage(widths[1], widths[2], blocks, stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(WIDTHS[2], classes)
+        self.fc = nn.Linear(widths[2], classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

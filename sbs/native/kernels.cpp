@@ -7,6 +7,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/cpu/vec/vec.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/full_like.h>
 #include <torch/library.h>
@@ -208,6 +209,18 @@ double sum_of_lanes(const W* lanes, int64_t count) {
 }
 
 // ---------------------------------------------------------------- arithmetic
+
+// The interval that a parameter stands for: its absolute value, held away from zero.
+struct Interval {
+  double v, slope;  // slope: of v with respect to the parameter
+
+  explicit Interval(const Tensor& parameter) {
+    constexpr double smallest = 1e-3;  // SMALLEST_INTERVAL of sbs/quantizer.py
+    const double value = parameter.item<double>();
+    v = std::max(std::abs(value), smallest);
+    slope = std::abs(value) < smallest ? 0 : (value > 0) - (value < 0);
+  }
+};
 
 inline double levels(int64_t bits) { return static_cast<double>((int64_t{1} << bits) - 1); }
 
@@ -557,11 +570,12 @@ std::tuple<Tensor, Tensor> scalar_gradients(
     bool thresholds_learn, const Tensor& interval, const Tensor& grad_gates, const Tensor& gates,
     const Tensor& metrics, const Tensor& thresholds) {
   const size_t selected = std::find(counted.begin(), counted.end(), bits) - counted.begin();
+  const Interval used(interval);
   Tensor grad_interval =
-      at::full_like(interval, interval_gradient(sums, selected, is_signed));
+      at::full_like(interval, used.slope * interval_gradient(sums, selected, is_signed));
   Tensor grad_thresholds;
   if (thresholds_learn) {
-    const double scale = interval.item<double>() * (is_signed ? 2 : 1);
+    const double scale = used.v * (is_signed ? 2 : 1);
     std::vector<double> products(sums.begin() + 2, sums.begin() + 2 + counted.size());
     for (double& product : products) product *= scale;
     grad_thresholds = threshold_gradients(products, grad_gates, gates, metrics, thresholds);
@@ -603,7 +617,7 @@ std::tuple<Tensor, Tensor, Tensor, int64_t> quantize(
     const Tensor& x, const Tensor& interval, const Tensor& thresholds, at::IntArrayRef bitwidths,
     int64_t guess, bool is_signed) {
   Tensor y = at::empty_like(x);
-  const double v = interval.item<double>();
+  const double v = Interval(interval).v;
   Choice choice;
   dispatch(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
@@ -630,7 +644,7 @@ std::tuple<Tensor, Tensor, Tensor> quantize_backward(
     specialize(is_signed, counted.size(), [&](auto sign, auto count) {
       const Backward<T, sign, false, count> kernel{
           data<T>(x), nullptr, {}, nullptr, data<T>(g), nullptr, data<T>(grad_x),
-          Grids<T>(counted, interval.item<double>()), 1};
+          Grids<T>(counted, Interval(interval).v), 1};
       sums = Traversal<T>(x.numel(), 1).sweep(kernel);
     });
   });
@@ -638,6 +652,41 @@ std::tuple<Tensor, Tensor, Tensor> quantize_backward(
       sums, counted, bits, is_signed, thresholds_learn, interval, grad_gates, gates, metrics,
       thresholds);
   return {grad_x, grad_interval, grad_thresholds};
+}
+
+// ---------------------------------------------------------------- weights
+
+// (w - mean) / deviation over the elements where the mask is not zero, and 1 / deviation.
+std::tuple<Tensor, Tensor> standardize(
+    const Tensor& w, const std::optional<Tensor>& mask) {
+  Tensor result = at::empty_like(w), inverse = at::empty({}, w.options());
+  std::optional<Tensor> expanded;
+  if (mask) expanded = laid_out_as(mask->expand_as(w), w);
+  dispatch(w.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    if constexpr (!std::is_same_v<T, BFloat16>) {
+      const T* values = data<T>(w);
+      const T* kept = data<T>(expanded);
+      const int64_t n = w.numel();
+      double count = 0, sum = 0, square = 0;
+      const auto weight = [&](int64_t i) { return kept ? static_cast<double>(kept[i]) : 1.0; };
+      for (int64_t i = 0; i < n; ++i) {
+        count += weight(i);
+        sum += weight(i) * values[i];
+      }
+      const double mean = sum / count;
+      for (int64_t i = 0; i < n; ++i) {
+        square += weight(i) * (values[i] - mean) * (values[i] - mean);
+      }
+      // The floor only matters for a constant tensor, where any finite scale will do.
+      const double scale = 1 / std::max(std::sqrt(square / (count - 1)), 1e-12);
+      for (int64_t i = 0; i < n; ++i) {
+        data<T>(result)[i] = static_cast<T>((values[i] - mean) * scale);
+      }
+      *data<T>(inverse) = static_cast<T>(scale);
+    }
+  });
+  return {result, inverse};
 }
 
 // ---------------------------------------------------------------- with the batch norm before it
@@ -715,7 +764,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int64_t> norm_quantiz
   Tensor y = at::empty_like(raw), kept;
   if (keep) kept = at::empty_like(raw);
   Tensor mean = at::empty_like(weight), inverse = at::empty_like(weight);
-  const double v = interval.item<double>();
+  const double v = Interval(interval).v;
   Choice choice;
   dispatch(raw.scalar_type(), [&](auto type) {
     using T = decltype(type);
@@ -768,7 +817,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> norm_quantize_backwar
       const auto kernel = [&](auto kernel_count) {
         return Backward<T, sign, true, kernel_count>{
             data<T>(raw), data<T>(kept), before, affine.center.data(), data<T>(from_y),
-            data<T>(from_kept), grad_norm, Grids<T>(counted, interval.item<double>()), channels};
+            data<T>(from_kept), grad_norm, Grids<T>(counted, Interval(interval).v), channels};
       };
       const auto first = kernel(count);
       sums = traversal.sweep(first);
@@ -808,6 +857,7 @@ TORCH_LIBRARY(sbs, library) {
       "quantize_backward(Tensor grad_y, Tensor grad_gates, Tensor x, Tensor interval, "
       "Tensor thresholds, Tensor gates, Tensor metrics, int[] bitwidths, int bits, "
       "bool is_signed, bool thresholds_learn) -> (Tensor, Tensor, Tensor)");
+  library.def("standardize(Tensor w, Tensor? mask) -> (Tensor, Tensor)");
   library.def(
       "norm_quantize(Tensor raw, Tensor weight, Tensor bias, Tensor(a!) running_mean, "
       "Tensor(b!) running_variance, bool training, float momentum, float eps, Tensor? residual, "
@@ -824,6 +874,7 @@ TORCH_LIBRARY(sbs, library) {
 TORCH_LIBRARY_IMPL(sbs, CPU, library) {
   library.impl("quantize", quantize);
   library.impl("quantize_backward", quantize_backward);
+  library.impl("standardize", standardize);
   library.impl("norm_quantize", norm_quantize);
   library.impl("norm_quantize_backward", norm_quantize_backward);
 }

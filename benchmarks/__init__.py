@@ -1,0 +1,1 @@
+"""How fast a step is, how much memory it takes, and beside what: see README.md."""

@@ -1,0 +1,168 @@
+"""Run the benchmarks: ``make bench``, or ``python -m benchmarks --help``."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import torch
+import typer
+
+from benchmarks import data_path
+from benchmarks.figure import draw
+from benchmarks.measure import alternate, medians, peak_memory, print_peak_memory
+from benchmarks.steps import VARIANTS, Network, Variant, make_step, search
+from sbs.devices import device_name
+
+app = typer.Typer(add_completion=False, help=__doc__)
+Row = dict[str, Any]
+
+BASELINES = ("plain", "plain, contiguous", "plain, compiled")
+BITWIDTHS = {"1 candidate": (4,), "2 candidates": (4, 8), "4 candidates": (1, 2, 4, 8)}
+
+
+@app.command()
+def run(
+    output: Annotated[Path, typer.Option(help="CSV to write; a plot goes beside it.")] = Path(
+        "results/benchmarks.csv"
+    ),
+    repeats: Annotated[int, typer.Option(help="Timed steps of every kind.")] = 9,
+    threads: Annotated[int, typer.Option(help="Threads of a step.")] = os.cpu_count() or 1,
+    networks: Annotated[str, typer.Option(help="Depths, with commas.")] = "20,56",
+) -> None:
+    """Measure everything and write the table and the plot."""
+    torch.set_num_threads(threads)
+    rows: list[Row] = []
+    sections = [_data_path(repeats)]
+    for depth in map(int, networks.split(",")):
+        sections += [
+            _steps(Network(depth), "fp32", repeats),
+            _steps(Network(depth), "bf16", repeats),
+            _memory(Network(depth), threads),
+        ]
+    sections += [_growth(repeats), _growth_memory(threads), _processes(threads)]
+    for section in sections:
+        for row in section:
+            row |= {"device": device_name(torch.device("cpu")), "torch": torch.__version__}
+            row |= {"threads": row.get("threads", threads), "python": platform.python_version()}
+            rows.append(row)
+            print({key: row[key] for key in ("section", "network", "variant", "value", "ratio")})
+    output.parent.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame(rows)
+    table.to_csv(output, index=False, float_format="%.6g")
+    draw(table, output.with_suffix(".svg"))
+
+
+@app.command()
+def memory(variant: str, depth: int, width: int, precision: str, threads: int) -> None:
+    """Print the peak memory of this process over a few steps (``run`` calls this)."""
+    print_peak_memory(variant, Network(depth, width), precision, threads)
+
+
+@app.command()
+def steps(variant: str, depth: int, threads: int, count: int) -> None:
+    """Take some steps and print their median seconds (``run`` calls this)."""
+    torch.set_num_threads(threads)
+    step = make_step(VARIANTS[variant], Network(depth))
+    print(medians(alternate({variant: step}, count))[variant])
+
+
+def _rows(
+    section: str, network: Network, precision: str, values: dict[str, float]
+) -> Iterator[Row]:
+    """Values with their ratios to the fastest or leanest plain step among them."""
+    plain = min(values[name] for name in values if name in BASELINES)
+    for name, value in values.items():
+        yield {
+            "section": section,
+            "network": network.name,
+            "precision": precision,
+            "variant": name,
+            "value": value,
+            "ratio": value / plain,
+        }
+
+
+def _steps(network: Network, precision: str, repeats: int) -> Iterator[Row]:
+    steps = {name: make_step(v, network, precision) for name, v in VARIANTS.items()}
+    yield from _rows("step seconds", network, precision, medians(alternate(steps, repeats)))
+
+
+def _memory(network: Network, threads: int) -> Iterator[Row]:
+    peaks = {name: peak_memory(name, network, "fp32", threads) for name in VARIANTS}
+    yield from _rows(
+        "peak megabytes", network, "fp32", {name: peak["peak"] for name, peak in peaks.items()}
+    )
+    above = {name: peak["peak"] - peak["idle"] for name, peak in peaks.items()}
+    yield from _rows("megabytes above idle", network, "fp32", above)
+
+
+def _growth(repeats: int) -> Iterator[Row]:
+    """How the search grows with depth, width and candidates, against the plain step of each."""
+    for network in _sizes():
+        steps = {name: make_step(VARIANTS[name], network) for name in ("plain", "SBS")}
+        yield from _rows("growth, seconds", network, "fp32", medians(alternate(steps, repeats)))
+    candidates = {
+        name: Variant(partial(search, prune=True, bitwidths=bitwidths))
+        for name, bitwidths in BITWIDTHS.items()
+    }
+    variants = {"plain": VARIANTS["plain"], "3 candidates": VARIANTS["SBS"], **candidates}
+    steps = {name: make_step(variant, Network()) for name, variant in variants.items()}
+    yield from _rows("candidates, seconds", Network(), "fp32", medians(alternate(steps, repeats)))
+
+
+def _growth_memory(threads: int) -> Iterator[Row]:
+    for network in _sizes():
+        peaks = {
+            name: peak_memory(name, network, "fp32", threads)["peak"] for name in ("plain", "SBS")
+        }
+        yield from _rows("growth, megabytes", network, "fp32", peaks)
+
+
+def _sizes() -> list[Network]:
+    return [Network(depth) for depth in (20, 32, 44, 56)] + [Network(20, 2), Network(20, 4)]
+
+
+def _processes(threads: int) -> Iterator[Row]:
+    """Search steps a second by all cores: in one process, and in a process a core."""
+    from benchmarks.measure import seconds_in_a_process
+
+    network = Network()
+    alone = seconds_in_a_process("SBS", network, threads)
+    with ThreadPoolExecutor(threads) as pool:
+        each = list(pool.map(lambda _: seconds_in_a_process("SBS", network, 1), range(threads)))
+    for name, value in (
+        ("one process, all cores", 1 / alone),
+        ("a process a core", sum(1 / seconds for seconds in each)),
+    ):
+        yield {
+            "section": "steps a second",
+            "network": network.name,
+            "precision": "fp32",
+            "variant": name,
+            "value": value,
+            "ratio": value * alone,
+        }
+
+
+def _data_path(repeats: int) -> Iterator[Row]:
+    rates = data_path.measure(repeats)
+    for name, rate in rates.items():
+        yield {
+            "section": "images a second",
+            "network": "",
+            "precision": "",
+            "variant": name,
+            "value": rate,
+            "ratio": rate / rates["torchvision"],
+        }
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,30 @@
+"""The plot of the benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Ratios to the plain step, in time and memory, as bars on a logarithmic axis."""
+    shown = {"step seconds": "time of a step", "peak megabytes": "peak memory"}
+    part = table[table["section"].isin(shown) & (table["precision"] == "fp32")]
+    part = part.assign(section=part["section"].map(shown))
+    sns.set_theme(style="whitegrid", context="paper")
+    grid = sns.catplot(
+        part, kind="bar", x="ratio", y="variant", hue="network", col="section", height=4.2
+    )
+    grid.set_titles("{col_name}, over plain full precision")
+    grid.set_axis_labels("ratio", "")
+    for axes in grid.axes.flat:
+        axes.set_xscale("log")
+        axes.set_xticks([1, 1.2, 2, 4, 8, 16], ["1", "1.2", "2", "4", "8", "16"])
+        axes.axvline(1, color="black", linewidth=0.8)
+        for bars in axes.containers:
+            axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=7)
+    grid.savefig(path)
+    plt.close(grid.figure)

@@ -1,0 +1,68 @@
+"""Time of steps side by side, and their memory one process each."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+
+import torch
+
+from benchmarks.steps import VARIANTS, Network, make_step
+
+
+def alternate(
+    steps: Mapping[str, Callable[[], None]], repeats: int, warmup: int = 3
+) -> dict[str, list[float]]:
+    """Seconds of each step, taken in turns, so that what else the machine does hits all alike."""
+    for step in steps.values():
+        for _ in range(warmup):
+            step()
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(repeats):
+        for name, step in steps.items():
+            step()  # the caches are this step's own again
+            started = time.perf_counter()
+            step()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def medians(seconds: Mapping[str, list[float]]) -> dict[str, float]:
+    """Median of each."""
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def peak_memory(variant: str, network: Network, precision: str, threads: int) -> dict[str, float]:
+    """Megabytes that a process holds at its peak: before the first step, and with the steps."""
+    command = [sys.executable, "-m", "benchmarks", "memory", variant]
+    command += [str(network.depth), str(network.width), precision, str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def print_peak_memory(variant: str, network: Network, precision: str, threads: int) -> None:
+    """The other side of :func:`peak_memory`."""
+    torch.set_num_threads(threads)
+    step = make_step(VARIANTS[variant], network, precision)
+    before = _peak_megabytes()
+    for _ in range(4):
+        step()
+    print(json.dumps({"idle": before, "peak": _peak_megabytes()}))
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def seconds_in_a_process(variant: str, network: Network, threads: int) -> float:
+    """Median seconds of a step in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks", "steps", variant]
+    command += [str(network.depth), str(threads), "15"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])

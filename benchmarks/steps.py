@@ -1,0 +1,207 @@
+"""One training step of every kind that is compared, on CIFAR shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sbs import native
+from sbs.config import Scale, load_scale
+from sbs.cost import LayerShape, trace_layers
+from sbs.cost.expected import ExpectedCost
+from sbs.engine import Task
+from sbs.finetune import Classification
+from sbs.layers import LayerOptions
+from sbs.models import get_spec
+from sbs.models.resnet_cifar import CifarResNet
+from sbs.multipath import SharedRangePath, multipath_layers
+from sbs.penalty import FixedPenalty
+from sbs.policy import uniform_policy
+from sbs.search import SearchTask
+from sbs.surgery import quantized_network, search_network
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGE, CLASSES, BATCH = (3, 32, 32), 100, 128
+PENALTY = 0.05
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A CIFAR ResNet: depth 6 n + 2, and a factor on its 16-32-64 channels."""
+
+    depth: int = 20
+    width: int = 1
+
+    def build(self) -> nn.Module:
+        """Fresh weights, the same at every call."""
+        torch.manual_seed(0)
+        widths = (16 * self.width, 32 * self.width, 64 * self.width)
+        return CifarResNet(self.depth, CLASSES, IMAGE[0], widths)
+
+    @property
+    def name(self) -> str:
+        """For instance ``resnet20`` or ``resnet20 x2``."""
+        return f"resnet{self.depth}" + (f" x{self.width}" if self.width > 1 else "")
+
+
+@dataclass
+class Step:
+    """A training step that can be repeated."""
+
+    task: Task
+    images: Tensor
+    labels: Tensor
+    precision: str = "fp32"
+    reference: bool = False
+    iteration: int = 0
+
+    def __call__(self) -> None:
+        """Forward, backward, update."""
+        self.task.model.train()
+        for optimizer in self.task.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self.task.before_forward(self.iteration)
+        self.iteration += 1
+        half = torch.autocast("cpu", torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        with reference_code() if self.reference else nullcontext():
+            with half:
+                loss = self.task.loss(self.images, self.labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in self.task.optimizers:
+            optimizer.step()
+
+
+@contextmanager
+def reference_code() -> Iterator[None]:
+    """Without the kernels."""
+    available = native.available
+    native.available = lambda: False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        native.available = available
+
+
+class MultiPathSearch(Classification):
+    """Search without bit sharing: a path with its own weights a bitwidth, and the cost term."""
+
+    def __init__(self, network: Network, scale: Scale, bitwidths: Sequence[int]) -> None:
+        """Set up the network of all paths."""
+        model, spec, names, shapes = _start(network)
+        signed = spec.signed_inputs(model)
+
+        def paths(layer: nn.Conv2d, name: str) -> list[SharedRangePath]:
+            options = LayerOptions(32, 32, signed_input=name in signed)
+            return [SharedRangePath(layer.weight, bits, options) for bits in bitwidths]
+
+        quantized_network(model, spec, uniform_policy(spec.name, names, 8))
+        self.layers = multipath_layers(model, names[1:-1], paths)
+        macs = {shape.name: float(shape.macs) for shape in shapes}
+        self.macs = torch.tensor([macs[name] for name in self.layers])
+        super().__init__(model, scale.search)
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy plus λ log of the expected cost."""
+        for layer in self.layers.values():
+            layer.sample(temperature=1.0)
+        entropy = F.cross_entropy(self.model(images).float(), labels)
+        products = torch.stack([layer.expected_product() for layer in self.layers.values()])
+        return entropy + PENALTY * (self.macs * products).sum().log()
+
+
+def plain(network: Network, scale: Scale, *, compiled: bool = False) -> Task:
+    """Full precision."""
+    model = network.build()
+    return Classification(torch.compile(model) if compiled else model, scale.finetune)
+
+
+def fixed(network: Network, scale: Scale, *, bits: int = 4) -> Task:
+    """Fine-tuning at a fixed bitwidth."""
+    model, spec, names, _ = _start(network)
+    policy = uniform_policy(spec.name, names, bits)
+    return Classification(quantized_network(model, spec, policy), scale.finetune)
+
+
+def search(
+    network: Network, scale: Scale, *, prune: bool, bitwidths: tuple[int, ...] = (2, 4, 8)
+) -> Task:
+    """Search with bit sharing."""
+    model, spec, names, shapes = _start(network)
+    space = search_network(
+        model,
+        spec,
+        uniform_policy(spec.name, names, bitwidths[-1]),
+        bitwidths=bitwidths,
+        group_size=scale.search.group_size if prune else None,
+        standardized=True,
+        placement=scale.search.pruning_gate,
+    )
+    cost = ExpectedCost(space, shapes, "bops", propagate=True, device=CPU)
+    return SearchTask(space, cost, FixedPenalty(PENALTY, CPU), scale.search, 10_000)
+
+
+def multipath(network: Network, scale: Scale, bitwidths: tuple[int, ...] = (2, 4, 8)) -> Task:
+    """Search without bit sharing."""
+    return MultiPathSearch(network, scale, bitwidths)
+
+
+def brevitas(network: Network, scale: Scale) -> Task:
+    """4-bit quantization-aware training by Brevitas, with its defaults."""
+    from benchmarks.brevitas_peer import quantize
+
+    return Classification(quantize(network.build(), 4), scale.finetune)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a step is made and run."""
+
+    make: Callable[[Network, Scale], Task]
+    reference: bool = False
+    channels_last: bool = True
+
+
+VARIANTS: dict[str, Variant] = {
+    "plain": Variant(plain),
+    "plain, contiguous": Variant(plain, channels_last=False),
+    "plain, compiled": Variant(partial(plain, compiled=True)),
+    "fixed 4-bit": Variant(fixed),
+    "fixed 4-bit, reference": Variant(fixed, reference=True),
+    "SBS": Variant(partial(search, prune=True)),
+    "SBS, reference": Variant(partial(search, prune=True), reference=True),
+    "SBS-Q": Variant(partial(search, prune=False)),
+    "SBS-Q, reference": Variant(partial(search, prune=False), reference=True),
+    "multi-path": Variant(multipath),
+    "multi-path, reference": Variant(multipath, reference=True),
+    "Brevitas 4-bit": Variant(brevitas),
+}
+"""Everything that is compared; the reference ones run without kernels."""
+
+
+def make_step(
+    variant: Variant, network: Network, precision: str = "fp32", batch: int = BATCH
+) -> Step:
+    """A step ready to run."""
+    scale = load_scale(ROOT / "config" / "cifar100-short.yaml")
+    task = variant.make(network, scale)
+    layout = torch.channels_last if variant.channels_last else torch.contiguous_format
+    task.model.to(memory_format=layout)  # type: ignore[call-overload]
+    generator = torch.Generator().manual_seed(1)
+    # What pixels and labels say makes no difference to the time.
+    images = torch.randn(batch, *IMAGE, generator=generator).contiguous(memory_format=layout)
+    labels = torch.randint(CLASSES, (batch,), generator=generator)
+    return Step(task, images, labels, precision, variant.reference)
+
+
+def _start(network: Network) -> tuple[nn.Module, object, list[str], tuple[LayerShape, ...]]:
+    model = network.build()
+    shapes = trace_layers(model, IMAGE)
+    return model, get_spec(f"resnet{network.depth}"), [shape.name for shape in shapes], shapes

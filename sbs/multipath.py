@@ -1,0 +1,109 @@
+"""Networks with a path for every candidate bitwidth: the multi-path scheme (Fig. 1a, DNAS [87]).
+
+Every path has weights of its own, and a layer's output is the mixture of its paths' outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sbs import kernels
+from sbs.layers import LayerOptions
+from sbs.norms import Values, tensor
+
+
+class SharedRangePath(nn.Module):
+    """One path with the quantizer of SBS: its own weights and intervals, one bitwidth for both."""
+
+    def __init__(self, weight: Tensor, bits: int, options: LayerOptions) -> None:
+        """Copy the weights.
+
+        Args:
+            weight: weights of the plain layer.
+            bits: bitwidth of weights and input.
+            options: signs and weight normalisation of the layer.
+        """
+        super().__init__()
+        self.bits, self.options = bits, options
+        self.weight = nn.Parameter(weight.detach().clone(memory_format=torch.preserve_format))
+        self.weight_interval = nn.Parameter(weight.new_ones(()))
+        self.activation_interval = nn.Parameter(weight.new_ones(()))
+
+    def quantized_weight(self) -> Tensor:
+        """Weights (O, I, k, k) at the path's bitwidth."""
+        weight: Tensor = self.weight
+        if self.options.standardize_weights:
+            weight = kernels.standardize(weight, None)
+        return kernels.quantize(weight, self.weight_interval, self.bits, signed=True)
+
+    def quantized_input(self, x: Tensor) -> Tensor:
+        """Input (N, I, H, W) at the path's bitwidth."""
+        signed = self.options.signed_input
+        return kernels.quantize(x, self.activation_interval, self.bits, signed=signed)
+
+
+class MultiPathConv2d(nn.Module):
+    """Convolution whose output is ``sum_k m_k conv(Q_k(x), Q_k(w_k))``."""
+
+    def __init__(self, layer: nn.Conv2d, paths: Sequence[SharedRangePath]) -> None:
+        """Take stride, padding and groups from ``layer``; all paths start equally likely."""
+        super().__init__()
+        self._paths = tuple(paths)
+        self.paths = nn.ModuleList(paths)
+        self.bits = tuple(path.bits for path in paths)
+        self.logits = nn.Parameter(layer.weight.new_zeros(len(paths)))
+        self.bias = layer.bias
+        self.stride, self.padding = layer.stride, layer.padding
+        self.dilation, self.groups = layer.dilation, layer.groups
+        self.mixture = torch.full_like(self.logits, 1 / len(paths)).detach()
+
+    def sample(self, temperature: float) -> None:
+        """Draw the mixture of this step: a Gumbel softmax of the logits."""
+        self.mixture = F.gumbel_softmax(self.logits, tau=temperature)
+
+    def forward(self, x: Values) -> Tensor:
+        """(N, I, H, W) to (N, O, H', W').
+
+        Convolutions are linear, so the mixture of all paths is one convolution of the paths'
+        inputs side by side, which is faster than one each and stores one output.
+        """
+        values = tensor(x)
+        parts = self.mixture.unbind()
+        inputs = [path.quantized_input(values) for path in self._paths]
+        weights = [
+            path.quantized_weight() * part for path, part in zip(self._paths, parts, strict=True)
+        ]
+        if self.groups == 1:
+            joined, kernels_joined = torch.cat(inputs, 1), torch.cat(weights, 1)
+            return self._convolve(joined, kernels_joined)
+        outputs = [self._convolve(*pair) for pair in zip(inputs, weights, strict=True)]
+        return torch.stack(outputs).sum(0)
+
+    def expected_product(self) -> Tensor:
+        """Expected product of weight and activation bits under the mixture."""
+        squares = self.mixture.new_tensor([float(bits * bits) for bits in self.bits])
+        return self.mixture @ squares
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+MakePaths = Callable[[nn.Conv2d, str], Sequence[SharedRangePath]]
+"""(convolution, its name) -> its paths."""
+
+
+def multipath_layers(
+    model: nn.Module, searched: Sequence[str], make_paths: MakePaths
+) -> dict[str, MultiPathConv2d]:
+    """Swap multi-path convolutions for the plain ones of those names. In place."""
+    layers: dict[str, MultiPathConv2d] = {}
+    for name in searched:
+        plain = model.get_submodule(name)
+        assert isinstance(plain, nn.Conv2d)
+        layers[name] = MultiPathConv2d(plain, make_paths(plain, name))
+        model.set_submodule(name, layers[name])
+    return layers

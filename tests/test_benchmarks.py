@@ -1,0 +1,35 @@
+"""What the benchmarks time does what they say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks.steps import VARIANTS, Network, make_step
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if "compiled" not in name])
+def test_every_step_trains(name: str) -> None:
+    if "Brevitas" in name:
+        pytest.importorskip("brevitas", reason="make bench installs the peer")
+    step = make_step(VARIANTS[name], Network(), batch=4)
+    before = [parameter.detach().clone() for parameter in step.task.model.parameters()]
+    for _ in range(2):
+        step()
+    after = list(step.task.model.parameters())
+    moved = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert sum(moved) > 0.9 * len(moved)
+
+
+@pytest.mark.parametrize("name", ["fixed 4-bit", "SBS", "SBS-Q", "multi-path"])
+def test_reference_step_is_the_same_step(name: str) -> None:
+    losses = []
+    for variant in (name, f"{name}, reference"):
+        step = make_step(VARIANTS[variant], Network(), batch=8)
+        torch.manual_seed(5)
+        step()
+        with torch.no_grad():
+            torch.manual_seed(6)
+            step.task.model.eval()
+            losses.append(step.task.loss(step.images, step.labels))
+    torch.testing.assert_close(losses[0], losses[1], atol=0.05, rtol=0.02)
