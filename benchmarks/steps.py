@@ -104,8 +104,10 @@ class MultiPathSearch(Classification):
 
         quantized_network(model, spec, uniform_policy(spec.name, names, 8))
         self.layers = multipath_layers(model, names[1:-1], paths)
-        macs = {shape.name: float(shape.macs) for shape in shapes}
-        self.macs = torch.tensor([macs[name] for name in self.layers])
+        macs = {shape.name: shape.macs for shape in shapes}
+        self.costs = torch.tensor(
+            [[float(macs[name] * bits * bits) for bits in bitwidths] for name in self.layers]
+        )
         super().__init__(model, scale.search)
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -113,8 +115,8 @@ class MultiPathSearch(Classification):
         for layer in self.layers.values():
             layer.sample(temperature=1.0)
         entropy = F.cross_entropy(self.model(images).float(), labels)
-        products = torch.stack([layer.expected_product() for layer in self.layers.values()])
-        return entropy + PENALTY * (self.macs * products).sum().log()
+        mixtures = torch.stack([layer.mixture for layer in self.layers.values()])
+        return entropy + PENALTY * (self.costs * mixtures).sum().log()
 
 
 def plain(network: Network, scale: Scale, *, compiled: bool = False) -> Task:

@@ -212,14 +212,15 @@ def _job(
     from sbs.stages.workbench import Job
 
     _use_threads(threads)
-    return Job(network, method, variant, seed, scale, resume, _settings(settings, stage))
+    resolved = _settings(settings, stage, method)
+    return Job(network, method, variant, seed, scale, resume, resolved)
 
 
-def _settings(text: str, stage: str) -> dict[str, Any]:
+def _settings(text: str, stage: str, method: str) -> dict[str, Any]:
     from sbs.config import load_scale, stage_settings
 
     if not text.lstrip().startswith("{"):
-        return stage_settings(load_scale(Path(text)), stage, {})
+        return stage_settings(load_scale(Path(text)), stage, {}, method)
     try:
         content: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError as error:

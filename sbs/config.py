@@ -96,6 +96,9 @@ class SearchSettings(TrainSettings):
 
     bitwidths: tuple[int, ...] = Field(description="Candidate bitwidths; each divides the next.")
     group_size: int = Field(ge=1, description="B, filters a pruning group (section 3.2.2).")
+    bit_sharing: bool = Field(
+        description="false: a path with its own weights a bitwidth instead (Table 5); for sbs_q."
+    )
     alternating: bool = Field(
         description="Train the thresholds of weights and of activations in turns (Algorithm 1); "
         "false: together (Table 8)."
@@ -148,6 +151,20 @@ class SearchSettings(TrainSettings):
         return value
 
 
+class MultipathSettings(_Settings):
+    """Multi-path search, of DNAS and of the search without bit sharing."""
+
+    weight_share: float = Field(
+        gt=0, lt=1, description="Share of the training images for weights; the rest is for logits."
+    )
+    warmup: float = Field(ge=0, lt=1, description="Share of the epochs before logits learn.")
+    logit_learning_rate: float = Field(gt=0, description="Adam's, for the logits of the paths.")
+    logit_weight_decay: float = Field(ge=0, description="On the logits.")
+    first_temperature: float = Field(gt=0, description="Of the Gumbel softmax; it decays")
+    last_temperature: float = Field(gt=0, description="exponentially to this at the end.")
+    samples: int = Field(ge=1, description="Policies to sample; the best on logit images wins.")
+
+
 class FinetuneSettings(TrainSettings):
     """Plain quantization at the bitwidths of the policy (end of section 3.3)."""
 
@@ -167,6 +184,7 @@ class Scale(_Settings):
     runtime: RuntimeSettings
     pretrain: PretrainSettings
     search: SearchSettings
+    multipath: MultipathSettings
     finetune: FinetuneSettings
 
 
@@ -208,13 +226,16 @@ def validated(kind: type[S], content: Any, source: str) -> S:
         raise SBSError(f"{source}: " + "; ".join(_problem(one) for one in error.errors())) from None
 
 
-def stage_settings(scale: Scale, stage: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def stage_settings(
+    scale: Scale, stage: str, overrides: Mapping[str, Any], method: str = ""
+) -> dict[str, Any]:
     """The sections of ``scale`` that ``stage`` depends on, with overrides of the sheet applied.
 
     Args:
         scale: the validated scale.
         stage: a key of :data:`STAGES`.
         overrides: dotted keys such as ``search.target``.
+        method: method of the run; some methods' searches have a section of their own.
 
     Raises:
         SBSError: an override names an unknown key or has an impossible value.
@@ -226,7 +247,10 @@ def stage_settings(scale: Scale, stage: str, overrides: Mapping[str, Any]) -> di
             raise SBSError(f"experiments sheet: option {key!r}: no such key in the scale file")
         content[section][name] = value
     checked = validated(Scale, content, "experiments sheet").model_dump(mode="json")
-    return {section: checked[section] for section in STAGES[stage]}
+    sections = STAGES[stage]
+    if stage == "search" and (method == "dnas" or not checked["search"]["bit_sharing"]):
+        sections = (*sections, "multipath")
+    return {section: checked[section] for section in sections}
 
 
 def parse_overrides(text: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sbs import gates, native, quantizer
+from sbs import gates, native, peer_quantizers, quantizer
 
 _WIDE = {
     torch.float32: torch.float32,
@@ -55,12 +55,15 @@ class Grids:
         bitwidths: K nesting bitwidths.
         signed: map of Eq. 2 if true, of Eq. 1 if false.
         guess: bitwidth that will probably be selected; a wrong guess costs time alone.
+        clip_only: PACT's rule for the interval's gradient: what is clipped counts alone. For a
+            fixed bitwidth.
     """
 
     thresholds: Tensor
     bitwidths: tuple[int, ...]
     signed: bool
     guess: int
+    clip_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,10 @@ class Norm:
     eps: float
 
 
-def fixed(x: Tensor, bits: int, *, signed: bool) -> Grids:
+def fixed(x: Tensor, bits: int, *, signed: bool, clip_only: bool = False) -> Grids:
     """A single bitwidth for values like ``x``."""
-    return Grids(x.new_empty(0, dtype=_WIDE.get(x.dtype, x.dtype)), (bits,), signed, bits)
+    none = x.new_empty(0, dtype=_WIDE.get(x.dtype, x.dtype))
+    return Grids(none, (bits,), signed, bits, clip_only)
 
 
 def standardize(w: Tensor, mask: Tensor | None) -> Tensor:
@@ -109,6 +113,16 @@ def quantize(x: Tensor, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
         y: Tensor = _Quantize.apply(x, interval, *_unpacked(fixed(x, bits, signed=signed)))[0]
         return y
     y = _reference(x, _quantize, bits=bits, signed=signed)(x, interval)
+    return y
+
+
+def pact(x: Tensor, clip: Tensor, bits: int) -> Tensor:
+    """:func:`sbs.peer_quantizers.pact_activation`, fast."""
+    if _has_kernel(x, clip):
+        grids = fixed(x, bits, signed=False, clip_only=True)
+        y: Tensor = _Quantize.apply(x, clip, *_unpacked(grids))[0]
+        return y
+    y = _reference(x, _pact, bits=bits)(x, clip)
     return y
 
 
@@ -187,6 +201,10 @@ def _quantize(x: Tensor, interval: Tensor, *, bits: int, signed: bool) -> Tensor
     return quantizer.quantize(x, quantizer.positive(interval), bits, signed=signed)
 
 
+def _pact(x: Tensor, clip: Tensor, *, bits: int) -> Tensor:
+    return peer_quantizers.pact_activation(x, quantizer.positive(clip), bits)
+
+
 def _gated_quantize(
     x: Tensor, interval: Tensor, thresholds: Tensor, *, bitwidths: tuple[int, ...], signed: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -232,8 +250,8 @@ def compiled(
     return either
 
 
-def _unpacked(grids: Grids) -> tuple[Tensor, tuple[int, ...], bool, int]:
-    return grids.thresholds, grids.bitwidths, grids.signed, grids.guess
+def _unpacked(grids: Grids) -> tuple[Tensor, tuple[int, ...], bool, int, bool]:
+    return grids.thresholds, grids.bitwidths, grids.signed, grids.guess, grids.clip_only
 
 
 def _dense(x: Tensor) -> Tensor:
@@ -267,13 +285,14 @@ class _Quantize(torch.autograd.Function):
         bitwidths: tuple[int, ...],
         signed: bool,
         guess: int,
+        clip_only: bool,
     ) -> tuple[Tensor, Tensor, Tensor, int]:
         x = _dense(x)
         y, raw, metrics, bits = torch.ops.sbs.quantize(
             x, interval, thresholds, bitwidths, guess, signed
         )
         ctx.save_for_backward(x, interval, thresholds, raw, metrics)
-        ctx.options = bitwidths, bits, signed
+        ctx.options = bitwidths, bits, signed, clip_only
         ctx.mark_non_differentiable(metrics)
         ctx.set_materialize_grads(False)
         return y, raw, metrics, bits
@@ -293,7 +312,7 @@ class _Quantize(torch.autograd.Function):
             *ctx.options,
             ctx.needs_input_grad[2],
         )
-        return *results, None, None, None
+        return *results, None, None, None, None
 
 
 class _NormQuantize(torch.autograd.Function):
@@ -309,6 +328,7 @@ class _NormQuantize(torch.autograd.Function):
         bitwidths: tuple[int, ...],
         signed: bool,
         guess: int,
+        clip_only: bool,
         norm: Norm,
         relu: bool,
         keep: bool,
@@ -335,7 +355,7 @@ class _NormQuantize(torch.autograd.Function):
         ctx.save_for_backward(
             raw, recorded, weight, bias, mean, inverse, interval, thresholds, raw_gates, metrics
         )
-        ctx.relu, ctx.options = relu, (bitwidths, bits, signed)
+        ctx.relu, ctx.options = relu, (bitwidths, bits, signed, clip_only)
         ctx.mark_non_differentiable(metrics)
         ctx.set_materialize_grads(False)
         return y, kept, raw_gates, metrics, bits
@@ -363,7 +383,7 @@ class _NormQuantize(torch.autograd.Function):
             *ctx.options,
             ctx.needs_input_grad[5],
         )
-        return *by_tensor, grad_interval, grad_thresholds, *[None] * 6
+        return *by_tensor, grad_interval, grad_thresholds, *[None] * 7
 
 
 def _or_zeros(grad: Tensor | None, like: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from sbs import gates, kernels
 from sbs.norms import Pending, Values, tensor
-from sbs.policy import FULL_PRECISION
+from sbs.peer_quantizers import dorefa_weight
+from sbs.policy import FULL_PRECISION, Quantizer
 from sbs.pruning import FilterGate
 
 METRIC_MOMENTUM = 0.1
@@ -32,6 +33,7 @@ class LayerOptions:
         quantize_input: false for the first layer, whose input is the 8-bit image already.
         standardize_weights: weight normalisation; not for linear layers, which no batch norm
             follows to undo the scale.
+        quantizer: whose rules to follow at fixed bitwidths.
     """
 
     weight_bits: int
@@ -39,6 +41,7 @@ class LayerOptions:
     signed_input: bool
     quantize_input: bool = True
     standardize_weights: bool = True
+    quantizer: Quantizer = "interval"
 
 
 class BitGate(nn.Module):
@@ -150,6 +153,8 @@ class _Quantized(nn.Module):
         if self.options.weight_bits == FULL_PRECISION:
             return self.weight
         bits = self.options.weight_bits
+        if self.options.quantizer == "dorefa_pact":
+            return dorefa_weight(self.weight, bits)
         return quantized(self.normalized_weight(), interval, bits, signed=True)
 
     def quantized_input(self, x: Values) -> Tensor:
@@ -162,7 +167,10 @@ class _Quantized(nn.Module):
             return self.activation_gate.quantize(x, interval, signed=signed)
         if self.options.activation_bits == FULL_PRECISION:
             return tensor(x)
-        return quantized(x, interval, self.options.activation_bits, signed=signed)
+        bits = self.options.activation_bits
+        if self.options.quantizer == "dorefa_pact" and not signed:
+            return kernels.pact(tensor(x), interval, bits)
+        return quantized(x, interval, bits, signed=signed)
 
     def _kept_mask(self) -> Tensor | None:
         """0/1 for every kernel, 1 where neither its filter nor its input channel is pruned."""

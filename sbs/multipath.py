@@ -6,6 +6,7 @@ Every path has weights of its own, and a layer's output is the mixture of its pa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from sbs import kernels
 from sbs.layers import LayerOptions
 from sbs.norms import Values, tensor
+from sbs.peer_quantizers import dorefa_weight
 
 
 class SharedRangePath(nn.Module):
@@ -46,10 +48,34 @@ class SharedRangePath(nn.Module):
         return kernels.quantize(x, self.activation_interval, self.bits, signed=signed)
 
 
+class DoReFaPactPath(nn.Module):
+    """One path as DNAS quantizes: DoReFa-Net's weights, PACT's activations with clip 1 at first."""
+
+    def __init__(self, weight: Tensor, bits: int, options: LayerOptions) -> None:
+        """Copy the weights; arguments as of :class:`SharedRangePath`."""
+        super().__init__()
+        self.bits, self.options = bits, options
+        self.weight = nn.Parameter(weight.detach().clone(memory_format=torch.preserve_format))
+        self.activation_interval = nn.Parameter(weight.new_ones(()))
+
+    def quantized_weight(self) -> Tensor:
+        """Weights (O, I, k, k) in [-1, 1]."""
+        return dorefa_weight(self.weight, self.bits)
+
+    def quantized_input(self, x: Tensor) -> Tensor:
+        """Input (N, I, H, W) in [0, c]; where it can be negative, PACT has no rule: Eq. 2."""
+        if self.options.signed_input:
+            return kernels.quantize(x, self.activation_interval, self.bits, signed=True)
+        return kernels.pact(x, self.activation_interval, self.bits)
+
+
+Path: TypeAlias = SharedRangePath | DoReFaPactPath
+
+
 class MultiPathConv2d(nn.Module):
     """Convolution whose output is ``sum_k m_k conv(Q_k(x), Q_k(w_k))``."""
 
-    def __init__(self, layer: nn.Conv2d, paths: Sequence[SharedRangePath]) -> None:
+    def __init__(self, layer: nn.Conv2d, paths: Sequence[Path]) -> None:
         """Take stride, padding and groups from ``layer``; all paths start equally likely."""
         super().__init__()
         self._paths = tuple(paths)
@@ -83,16 +109,21 @@ class MultiPathConv2d(nn.Module):
         outputs = [self._convolve(*pair) for pair in zip(inputs, weights, strict=True)]
         return torch.stack(outputs).sum(0)
 
-    def expected_product(self) -> Tensor:
-        """Expected product of weight and activation bits under the mixture."""
-        squares = self.mixture.new_tensor([float(bits * bits) for bits in self.bits])
-        return self.mixture @ squares
+    def choose(self, path: int) -> None:
+        """Use one path alone."""
+        self.mixture = torch.zeros_like(self.mixture)
+        self.mixture[path] = 1
+
+    def chosen_state(self, path: int) -> dict[str, Tensor]:
+        """Weights and intervals of one path, under the names of a quantized layer."""
+        state = dict(self._paths[path].named_parameters())
+        return state | ({} if self.bias is None else {"bias": self.bias})
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
-MakePaths = Callable[[nn.Conv2d, str], Sequence[SharedRangePath]]
+MakePaths: TypeAlias = Callable[[nn.Conv2d, str], Sequence[Path]]
 """(convolution, its name) -> its paths."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,6 +16,9 @@ from sbs.errors import SBSError
 
 FULL_PRECISION = 32
 """Bitwidth that stands for "not quantized"."""
+
+Quantizer: TypeAlias = Literal["interval", "dorefa_pact"]
+"""How values are quantized: by Eqs. 1-4, or by DoReFa-Net's weights with PACT's activations."""
 
 Bitwidth = Annotated[int, Field(ge=1, le=FULL_PRECISION)]
 
@@ -47,6 +50,7 @@ class Policy(BaseModel):
 
     version: Literal[1] = 1
     network: str
+    quantizer: Quantizer = "interval"
     layers: dict[str, LayerPolicy]
 
     def save(self, path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sbs.layers import LayerOptions, QuantConv2d, QuantLinear
 from sbs.models import NetworkSpec, Prunable
 from sbs.norms import QuantBatchNorm2d
-from sbs.policy import FULL_PRECISION, LayerPolicy, Policy
+from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, Quantizer
 from sbs.pruning import FilterGate, Placement
 
 INTERVALS = ("weight_interval", "activation_interval")
@@ -82,7 +82,8 @@ def quantized_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn
     first = next(iter(policy.layers))
     for name, layer in leaf_layers(model).items():
         chosen = policy.layers[name]
-        _swap_layer(model, name, layer, _options(name, layer, chosen, signed, first), None)
+        options = _options(name, layer, chosen, signed, first, policy.quantizer)
+        _swap_layer(model, name, layer, options, None)
     _swap_norms(model, prunables)
     return model
 
@@ -165,6 +166,7 @@ def _options(
     chosen: LayerPolicy,
     signed: frozenset[str],
     first: str,
+    quantizer: Quantizer = "interval",
 ) -> LayerOptions:
     return LayerOptions(
         weight_bits=chosen.weight_bits,
@@ -172,6 +174,7 @@ def _options(
         signed_input=name in signed,
         quantize_input=name != first,
         standardize_weights=isinstance(layer, nn.Conv2d) and chosen.weight_bits != FULL_PRECISION,
+        quantizer=quantizer,
     )
 
 

@@ -146,10 +146,10 @@ def shortened(scale: Scale, epochs: int) -> Scale:
 def commands(scale: Scale, data: Path, folder: Path) -> dict[str, list[str]]:
     """The command of each stage, writing into a folder of its own."""
 
-    def common(stage: str, *rest: str) -> list[str]:
-        out = folder / stage
+    def common(stage: str, *rest: str, name: str = "", method: str = "") -> list[str]:
+        out = folder / (name or stage)
         options = ["--network", "resnet20", "--data", str(data), "--resume", str(out / "resume")]
-        options += ["--settings", canonical_json(stage_settings(scale, stage, {}))]
+        options += ["--settings", canonical_json(stage_settings(scale, stage, {}, method))]
         options += ["--weights", f"{out}/weights.safetensors", "--record", f"{out}/record.json"]
         return [sys.executable, "-m", "sbs.cli", stage, *options, *rest]
 
@@ -159,6 +159,12 @@ def commands(scale: Scale, data: Path, folder: Path) -> dict[str, list[str]]:
         "search": common(
             *("search", "--method", "sbs", "--policy", policy),
             *("--pretrained", f"{folder}/pretrain/weights.safetensors"),
+        ),
+        "dnas": common(
+            *("search", "--method", "dnas", "--policy", f"{folder}/dnas/policy.json"),
+            *("--pretrained", f"{folder}/pretrain/weights.safetensors"),
+            name="dnas",
+            method="dnas",
         ),
         "finetune": common(
             *("finetune", "--method", "sbs", "--policy", policy),

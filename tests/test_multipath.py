@@ -49,10 +49,14 @@ def test_paths_have_weights_of_their_own_and_all_learn() -> None:
     assert paths.logits.grad is not None
 
 
-def test_expected_product_of_a_sure_choice() -> None:
-    _, paths = layer()
-    paths.mixture = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
-    assert float(paths.expected_product()) == 16
+def test_a_choice_uses_one_path_and_names_its_state_like_a_quantized_layer() -> None:
+    plain, paths = layer()
+    paths.choose(1)
+    x = torch.rand(2, 6, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(paths(x), expected(plain, x, torch.tensor([0.0, 1.0, 0.0])))
+    state = paths.chosen_state(1)
+    assert set(state) == {"weight", "weight_interval", "activation_interval"}
+    assert torch.equal(state["weight"], plain.weight)
 
 
 def test_layers_are_swapped_by_name() -> None:

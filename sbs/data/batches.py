@@ -6,6 +6,7 @@ they are the same on every device and after every interruption.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -77,11 +78,18 @@ class TrainBatches:
             channels_last: memory format of the batches.
         """
         self.images = len(dataset.train.labels)
+        self._chosen: Tensor | None = None
         self.batch_size = batch_size
         self.augmentation, self.seed = augmentation, seed
         self._labels = dataset.train.labels.to(device)
         self._crops = _Crops(dataset.train.images, augmentation.crop_padding, device)
         self._normalize = _Normalization(dataset, device, channels_last=channels_last)
+
+    def part(self, chosen: Tensor) -> TrainBatches:
+        """Batches of the images (M,) of these numbers alone."""
+        part = copy.copy(self)
+        part.images, part._chosen = len(chosen), chosen
+        return part
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -90,9 +98,10 @@ class TrainBatches:
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image once: images (B, C, H, W) float32 normalised, and labels (B,) int64."""
         drawn = draw(self.images, self.augmentation, self.seed, epoch)
+        numbers = drawn.order if self._chosen is None else self._chosen[drawn.order]
         device = self._labels.device
         order, top, left, flipped = (
-            part.to(device) for part in (drawn.order, drawn.top, drawn.left, drawn.flipped)
+            part.to(device) for part in (numbers, drawn.top, drawn.left, drawn.flipped)
         )
         for number in range(len(self)):
             batch = slice(number * self.batch_size, (number + 1) * self.batch_size)

@@ -6,14 +6,22 @@ import re
 from functools import partial
 
 from sbs.errors import SBSError
-from sbs.methods import fixed, sbs
+from sbs.methods import dnas, fixed, sbs
 from sbs.methods.context import SearchContext, SearchMethod, SearchResult
 
 __all__ = ["METHODS", "SearchContext", "SearchMethod", "SearchResult", "get_method"]
 
+
+def _sbs_q(context: SearchContext) -> SearchResult:
+    if context.settings.bit_sharing:
+        return sbs.search(context, quantize=True, prune=False)
+    return dnas.search(context, quantizer="interval")
+
+
 METHODS: dict[str, SearchMethod] = {
+    "dnas": partial(dnas.search, quantizer="dorefa_pact"),
     "sbs_p": partial(sbs.search, quantize=False, prune=True),
-    "sbs_q": partial(sbs.search, quantize=True, prune=False),
+    "sbs_q": _sbs_q,
     "sbs": partial(sbs.search, quantize=True, prune=True),
 }
 """Searching methods by name; ``fixed<k>`` is one more for every k."""

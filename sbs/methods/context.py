@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from sbs.config import RuntimeSettings, SearchSettings
-from sbs.cost import LayerShape
+from sbs.config import MultipathSettings, RuntimeSettings, SearchSettings
+from sbs.cost import LayerShape, policy_cost
 from sbs.data import TrainBatches
 from sbs.engine import Progression
 from sbs.models import NetworkSpec
-from sbs.policy import Policy
+from sbs.policy import Policy, uniform_policy
 from sbs.progress import Reporter
+from sbs.target import parse_target
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class SearchContext:
         resume: folder for the state of a search in progress.
         identity: digests of all that decides the result.
         reporter: where progress goes.
+        multipath: the section of multi-path methods, for those.
     """
 
     spec: NetworkSpec
@@ -48,11 +50,31 @@ class SearchContext:
     resume: Path
     identity: dict[str, Any]
     reporter: Reporter
+    multipath: MultipathSettings | None = None
 
     @property
     def layer_names(self) -> list[str]:
         """Convolutions and linear layers in forward order."""
         return [shape.name for shape in self.shapes]
+
+    def exact_cost(self) -> Callable[[Policy], float]:
+        """Exact cost of a policy in the resource of the search; ask before surgery."""
+        prunables = self.spec.prunables(self.model)
+
+        def cost_of(policy: Policy) -> float:
+            return policy_cost(self.shapes, prunables, policy, self.settings.resource)
+
+        return cost_of
+
+    def target_cost(self) -> float | None:
+        """The cost to land on, in the unit of the resource; None if λ is fixed."""
+        if self.settings.target is None:
+            return None
+        target = parse_target(self.settings.target)
+        if target.reference_bits is None:
+            return target.factor
+        reference = uniform_policy(self.spec.name, self.layer_names, target.reference_bits)
+        return target.factor * self.exact_cost()(reference)
 
 
 @dataclass(frozen=True)

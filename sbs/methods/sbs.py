@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from sbs.cost import policy_cost
 from sbs.cost.expected import ExpectedCost
 from sbs.engine import fit
+from sbs.errors import SBSError
 from sbs.landing import land
 from sbs.methods.context import SearchContext, SearchResult
-from sbs.policy import FULL_PRECISION, Policy, uniform_policy
+from sbs.policy import FULL_PRECISION, uniform_policy
 from sbs.search import SearchTask, extract_policy, penalty_of
 from sbs.surgery import SearchSpace, plain_state, search_network
-from sbs.target import parse_target
 
 
 def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResult:
@@ -24,10 +21,12 @@ def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResu
         prune: search filter groups.
     """
     settings = context.settings
+    if not settings.bit_sharing:
+        raise SBSError("search.bit_sharing: false is for sbs_q, which searches bitwidths alone")
     space = build_space(context, quantize=quantize, prune=prune)
     steps = settings.epochs * len(context.batches)
-    cost_of = exact_cost(context)
-    target = target_cost(context)
+    cost_of = context.exact_cost()
+    target = context.target_cost()
     start = cost_of(extract_policy(space))
     task = SearchTask(
         space,
@@ -72,24 +71,3 @@ def build_space(context: SearchContext, *, quantize: bool, prune: bool) -> Searc
     )
     space.model.to(context.device)
     return space
-
-
-def exact_cost(context: SearchContext) -> Callable[[Policy], float]:
-    """Exact cost of a policy in the resource of the search."""
-    prunables = context.spec.prunables(context.model)
-
-    def cost_of(policy: Policy) -> float:
-        return policy_cost(context.shapes, prunables, policy, context.settings.resource)
-
-    return cost_of
-
-
-def target_cost(context: SearchContext) -> float | None:
-    """The cost to land on, in the unit of the resource; None if λ is fixed."""
-    if context.settings.target is None:
-        return None
-    target = parse_target(context.settings.target)
-    if target.reference_bits is None:
-        return target.factor
-    reference = uniform_policy(context.spec.name, context.layer_names, target.reference_bits)
-    return target.factor * exact_cost(context)(reference)

@@ -335,8 +335,8 @@ struct Forward {
 };
 
 // Backward: the gradient of x, or with a norm that of its output t, and these sums over the
-// gradient g of y: g, g * u inside the interval, g * level of every bitwidth; with a norm also, by
-// channel, the gradient of t and its product with raw - center.
+// gradient g of y: g, g * u inside the interval (if `clip_only`: g above it), g * level of every
+// bitwidth; with a norm also, by channel, the gradient of t and its product with raw - center.
 template <typename T, bool Signed, bool Norm, int Count>
 struct Backward {
   const T* raw;
@@ -348,6 +348,7 @@ struct Backward {
   T* grad;  // may be null with a norm
   Grids<T> grids;
   int64_t channels;
+  bool clip_only;
 
   int count() const { return Count ? Count : grids.count; }
   int64_t scalars() const { return 2 + count(); }
@@ -387,7 +388,7 @@ struct Backward {
       const Vec<T> z = normalized<Signed>(u);
       Vec<T> through = inside<Signed>(u, g);
       sum_g = sum_g + g;
-      sum_gu = sum_gu + through * u;
+      sum_gu = sum_gu + (clip_only ? (u >= Vec<T>(1)) & g : through * u);
       for (int b = 0; b < count(); ++b) {
         products[b] = products[b] + g * level(z, Vec<T>(grids.steps[b]));
       }
@@ -555,7 +556,9 @@ Tensor threshold_gradients(
 }
 
 // Gradient of the interval from the sums of add_gradients.
-double interval_gradient(const std::vector<double>& sums, size_t selected, bool is_signed) {
+double interval_gradient(
+    const std::vector<double>& sums, size_t selected, bool is_signed, bool clip_only) {
+  if (clip_only) return sums[1];
   const double through_levels = sums[2 + selected];
   return (is_signed ? 2 * through_levels - sums[0] : through_levels) - sums[1];
 }
@@ -567,12 +570,12 @@ std::vector<int64_t> summed(at::IntArrayRef bitwidths, int64_t bits, bool thresh
 
 std::tuple<Tensor, Tensor> scalar_gradients(
     const std::vector<double>& sums, at::IntArrayRef counted, int64_t bits, bool is_signed,
-    bool thresholds_learn, const Tensor& interval, const Tensor& grad_gates, const Tensor& gates,
+    bool clip_only, bool thresholds_learn, const Tensor& interval, const Tensor& grad_gates, const Tensor& gates,
     const Tensor& metrics, const Tensor& thresholds) {
   const size_t selected = std::find(counted.begin(), counted.end(), bits) - counted.begin();
   const Interval used(interval);
   Tensor grad_interval =
-      at::full_like(interval, used.slope * interval_gradient(sums, selected, is_signed));
+      at::full_like(interval, used.slope * interval_gradient(sums, selected, is_signed, clip_only));
   Tensor grad_thresholds;
   if (thresholds_learn) {
     const double scale = used.v * (is_signed ? 2 : 1);
@@ -634,7 +637,8 @@ std::tuple<Tensor, Tensor, Tensor, int64_t> quantize(
 std::tuple<Tensor, Tensor, Tensor> quantize_backward(
     const Tensor& grad_y, const Tensor& grad_gates, const Tensor& x, const Tensor& interval,
     const Tensor& thresholds, const Tensor& gates, const Tensor& metrics,
-    at::IntArrayRef bitwidths, int64_t bits, bool is_signed, bool thresholds_learn) {
+    at::IntArrayRef bitwidths, int64_t bits, bool is_signed, bool clip_only,
+    bool thresholds_learn) {
   const Tensor g = laid_out_as(grad_y, x);
   Tensor grad_x = at::empty_like(x);
   const std::vector<int64_t> counted = summed(bitwidths, bits, thresholds_learn);
@@ -644,12 +648,12 @@ std::tuple<Tensor, Tensor, Tensor> quantize_backward(
     specialize(is_signed, counted.size(), [&](auto sign, auto count) {
       const Backward<T, sign, false, count> kernel{
           data<T>(x), nullptr, {}, nullptr, data<T>(g), nullptr, data<T>(grad_x),
-          Grids<T>(counted, Interval(interval).v), 1};
+          Grids<T>(counted, Interval(interval).v), 1, clip_only};
       sums = Traversal<T>(x.numel(), 1).sweep(kernel);
     });
   });
   const auto [grad_interval, grad_thresholds] = scalar_gradients(
-      sums, counted, bits, is_signed, thresholds_learn, interval, grad_gates, gates, metrics,
+      sums, counted, bits, is_signed, clip_only, thresholds_learn, interval, grad_gates, gates, metrics,
       thresholds);
   return {grad_x, grad_interval, grad_thresholds};
 }
@@ -796,7 +800,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> norm_quantize_backwar
     const Tensor& grad_gates, const Tensor& raw, const std::optional<Tensor>& kept,
     const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& inverse, bool relu,
     const Tensor& interval, const Tensor& thresholds, const Tensor& gates, const Tensor& metrics,
-    at::IntArrayRef bitwidths, int64_t bits, bool is_signed, bool thresholds_learn) {
+    at::IntArrayRef bitwidths, int64_t bits, bool is_signed, bool clip_only,
+    bool thresholds_learn) {
   const int64_t channels = weight.numel();
   std::optional<Tensor> from_y, from_kept;
   if (grad_y) from_y = laid_out_as(*grad_y, raw);
@@ -817,7 +822,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> norm_quantize_backwar
       const auto kernel = [&](auto kernel_count) {
         return Backward<T, sign, true, kernel_count>{
             data<T>(raw), data<T>(kept), before, affine.center.data(), data<T>(from_y),
-            data<T>(from_kept), grad_norm, Grids<T>(counted, Interval(interval).v), channels};
+            data<T>(from_kept), grad_norm, Grids<T>(counted, Interval(interval).v), channels,
+            clip_only};
       };
       const auto first = kernel(count);
       sums = traversal.sweep(first);
@@ -842,7 +848,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> norm_quantize_backwar
     });
   });
   const auto [grad_interval, grad_thresholds] = scalar_gradients(
-      sums, counted, bits, is_signed, thresholds_learn, interval, grad_gates, gates, metrics,
+      sums, counted, bits, is_signed, clip_only, thresholds_learn, interval, grad_gates, gates, metrics,
       thresholds);
   return {grad_raw, grad_weight, grad_bias, grad_residual, grad_interval, grad_thresholds};
 }
@@ -856,7 +862,7 @@ TORCH_LIBRARY(sbs, library) {
   library.def(
       "quantize_backward(Tensor grad_y, Tensor grad_gates, Tensor x, Tensor interval, "
       "Tensor thresholds, Tensor gates, Tensor metrics, int[] bitwidths, int bits, "
-      "bool is_signed, bool thresholds_learn) -> (Tensor, Tensor, Tensor)");
+      "bool is_signed, bool clip_only, bool thresholds_learn) -> (Tensor, Tensor, Tensor)");
   library.def("standardize(Tensor w, Tensor? mask) -> (Tensor, Tensor)");
   library.def(
       "norm_quantize(Tensor raw, Tensor weight, Tensor bias, Tensor(a!) running_mean, "
@@ -867,7 +873,7 @@ TORCH_LIBRARY(sbs, library) {
       "norm_quantize_backward(Tensor? grad_y, Tensor? grad_kept, Tensor grad_gates, Tensor raw, "
       "Tensor? kept, Tensor weight, Tensor bias, Tensor mean, Tensor inverse, bool relu, "
       "Tensor interval, Tensor thresholds, Tensor gates, Tensor metrics, int[] bitwidths, "
-      "int bits, bool is_signed, bool thresholds_learn) "
+      "int bits, bool is_signed, bool clip_only, bool thresholds_learn) "
       "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sbs import checkpoints
-from sbs.config import SearchSettings
+from sbs.config import MultipathSettings, SearchSettings
 from sbs.engine import discard
 from sbs.methods import SearchContext, get_method
 from sbs.stages.workbench import Job, Workbench
@@ -15,6 +15,9 @@ def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, rec
     """Find a policy with the job's method."""
     bench = Workbench("search", job, data, {"pretrained": pretrained})
     settings: SearchSettings = bench.section("search", SearchSettings)
+    multipath = None
+    if "multipath" in job.settings:
+        multipath = bench.section("multipath", MultipathSettings)
     checkpoints.load_into(bench.model, checkpoints.read_weights(pretrained), str(pretrained))
     result = get_method(job.method)(
         SearchContext(
@@ -29,6 +32,7 @@ def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, rec
             resume=job.resume,
             identity=bench.identity,
             reporter=bench.reporter,
+            multipath=multipath,
         )
     )
     checkpoints.save_weights(result.state, weights)

@@ -41,7 +41,8 @@ def settings(stage):
     def of_run(wildcards):
         key = tuple(wildcards.get(name) for name in ("network", "method", "variant"))
         options = rows[key].options if key in rows else {}
-        return canonical_json(stage_settings(scale, stage, options))
+        method = wildcards.get("method", "")
+        return canonical_json(stage_settings(scale, stage, options, method))
 
     return of_run
 

@@ -1,0 +1,200 @@
+"""Multi-path search: DNAS (Wu et al. 2018), and SBS-Q without bit sharing (Table 5).
+
+Every searched convolution has a path with its own weights for each bitwidth; its output is their
+mixture, a Gumbel softmax of logits whose temperature falls. In every epoch the weights learn on one
+part of the training images, then the logits on the rest. At the end policies are sampled from the
+logits, and the best on the logits' images wins.
+
+The loss of the logits is the cross-entropy times a power of the cost in DNAS. To first order that
+is a multiple of log cost added to it, which is what stands here: so its weight can be steered to a
+target as in SBS. The method's paper gives no values for its constants either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Adam, Optimizer
+
+from sbs.config import MultipathSettings, SearchSettings
+from sbs.data import TrainBatches
+from sbs.engine import fit, sgd
+from sbs.errors import SBSError
+from sbs.methods.context import SearchContext, SearchResult
+from sbs.methods.path_space import MultiPathSpace
+from sbs.penalty import FixedPenalty, SteeredPenalty, natural_penalty
+from sbs.policy import Quantizer
+from sbs.seeding import derive_seed
+
+
+def search(context: SearchContext, *, quantizer: Quantizer) -> SearchResult:
+    """Search by paths.
+
+    Args:
+        context: network, data and settings.
+        quantizer: ``dorefa_pact`` is DNAS, ``interval`` is SBS-Q without bit sharing.
+    """
+    if context.multipath is None:
+        raise SBSError("--settings: missing section 'multipath'")
+    target = context.target_cost()
+    space = MultiPathSpace(context, quantizer)
+    weight_batches, logit_batches = _split(context)
+    task = MultiPathTask(
+        space, context.settings, context.multipath, target, len(weight_batches), len(logit_batches)
+    )
+    progression = fit(
+        task,
+        Alternating(weight_batches, logit_batches),
+        context.settings,
+        context.runtime,
+        device=context.device,
+        seed=context.seed,
+        resume=context.resume,
+        identity=context.identity,
+        reporter=context.reporter,
+    )
+    policy = space.best_policy(logit_batches, context, target)
+    return SearchResult(policy, space.state_of(policy), target, progression, task.trajectory)
+
+
+class Alternating:
+    """In every epoch the weights' batches, then the logits'."""
+
+    def __init__(self, weights: TrainBatches, logits: TrainBatches) -> None:
+        self.weights, self.logits = weights, logits
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self.weights) + len(self.logits)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (B, C, H, W) and labels (B,)."""
+        yield from self.weights.epoch(epoch)
+        yield from self.logits.epoch(epoch)
+
+
+class MultiPathTask:
+    """The search as a task of :func:`sbs.engine.fit`."""
+
+    def __init__(
+        self,
+        space: MultiPathSpace,
+        settings: SearchSettings,
+        multipath: MultipathSettings,
+        target: float | None,
+        weight_steps: int,
+        logit_steps: int,
+    ) -> None:
+        """Set up optimizers.
+
+        Args:
+            space: the network of all paths.
+            settings: learning rates of the weights, length.
+            multipath: what is particular to paths.
+            target: cost to steer to, or None for the fixed penalty of ``settings``.
+            weight_steps: iterations an epoch that train weights, which come first.
+            logit_steps: iterations an epoch that train logits.
+        """
+        self.space, self.model = space, space.model
+        self.settings, self.multipath = settings, multipath
+        self.weight_steps, self.epoch_steps = weight_steps, weight_steps + logit_steps
+        self.trajectory: list[dict[str, Any]] = []
+        self._logits = [layer.logits for layer in space.layers.values()]
+        known = {id(logits) for logits in self._logits}
+        self._weights = [p for p in self.model.parameters() if id(p) not in known]
+        rate = multipath.logit_learning_rate
+        adam = Adam(self._logits, lr=rate, weight_decay=multipath.logit_weight_decay)
+        adam.param_groups[0]["initial_lr"] = rate
+        self.optimizers: Sequence[Optimizer] = [sgd([{"params": self._weights}], settings), adam]
+        self.warmup_epochs = int(multipath.warmup * settings.epochs)
+        self._logit_total = max(1, (settings.epochs - self.warmup_epochs) * logit_steps)
+        device = self._logits[0].device
+        self.penalty: FixedPenalty | SteeredPenalty = FixedPenalty(settings.penalty, device)
+        if target is not None:
+            start = float(space.expected_cost(space.probabilities()))
+            unit = natural_penalty(rate, self._logit_total)
+            self.penalty = SteeredPenalty(start, target, unit, self._logit_total, device)
+        self._iteration = 0
+
+    @property
+    def trains_logits(self) -> bool:
+        """Whether this iteration is one of the logits; in the warm-up all train weights."""
+        epoch, step = divmod(self._iteration, self.epoch_steps)
+        return epoch >= self.warmup_epochs and step >= self.weight_steps
+
+    def before_forward(self, iteration: int) -> None:
+        """Choose whose turn it is, and draw the mixtures."""
+        self._iteration = iteration
+        for parameters, turn in (
+            (self._weights, not self.trains_logits),
+            (self._logits, self.trains_logits),
+        ):
+            for parameter in parameters:
+                parameter.requires_grad_(turn)
+        for layer in self.space.layers.values():
+            layer.sample(self.temperature)
+
+    @property
+    def temperature(self) -> float:
+        """Falls exponentially over the search."""
+        first, last = self.multipath.first_temperature, self.multipath.last_temperature
+        progress = self._iteration / (self.settings.epochs * self.epoch_steps)
+        return float(first * (last / first) ** progress)
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy, and in turns of the logits λ log of the expected cost."""
+        entropy = F.cross_entropy(self.model(images).float(), labels)
+        if not self.trains_logits:
+            return entropy
+        likely = self.space.expected_cost(self.space.probabilities())
+        penalty = self.penalty(likely, self._logit_progress())
+        cost = self.space.expected_cost(self.space.mixtures())
+        return entropy + (penalty * cost.log()).to(entropy.dtype)
+
+    def _logit_progress(self) -> float:
+        epoch, step = divmod(self._iteration, self.epoch_steps)
+        logit_steps = self.epoch_steps - self.weight_steps
+        done = (epoch - self.warmup_epochs) * logit_steps + step - self.weight_steps
+        return done / self._logit_total
+
+    def epoch_summary(self) -> dict[str, float]:
+        """Cost under the logits and the weight of the cost."""
+        probabilities = self.space.probabilities()
+        cost = float(self.space.expected_cost(probabilities))
+        names, likely = list(self.space.layers), probabilities.tolist()
+        self.trajectory.append(
+            {
+                "iteration": self._iteration,
+                "cost": cost,
+                "penalty": float(self.penalty.value),
+                "probabilities": dict(zip(names, likely, strict=True)),
+            }
+        )
+        return {
+            "cost": cost,
+            "penalty": float(self.penalty.value),
+            "temperature": self.temperature,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """λ and the trajectory so far."""
+        return {"penalty": self.penalty.state(), "trajectory": self.trajectory}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state` gave."""
+        self.penalty.load_state(state["penalty"])
+        self.trajectory = state["trajectory"]
+
+
+def _split(context: SearchContext) -> tuple[TrainBatches, TrainBatches]:
+    """Training images for weights and for logits, at random by the seed."""
+    assert context.multipath is not None
+    images = context.batches.images
+    generator = torch.Generator().manual_seed(derive_seed(context.seed, "split"))
+    order = torch.randperm(images, generator=generator)
+    cut = round(context.multipath.weight_share * images)
+    return context.batches.part(order[:cut]), context.batches.part(order[cut:])

@@ -1,0 +1,205 @@
+"""A network with paths, what they cost, and the choice of a path a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sbs.cost import RESOURCES, LayerShape, policy_cost
+from sbs.data import TrainBatches
+from sbs.layers import LayerOptions
+from sbs.methods.context import SearchContext
+from sbs.multipath import DoReFaPactPath, MultiPathConv2d, SharedRangePath, multipath_layers
+from sbs.penalty import BAND
+from sbs.policy import LayerPolicy, Policy, Quantizer, uniform_policy
+from sbs.seeding import derive_seed
+from sbs.surgery import plain_state, quantized_network
+
+ENDS_BITS = 8
+TRIES = 2000
+"""Policies drawn at most to find enough of them near the target."""
+
+
+class MultiPathSpace:
+    """The network of all paths and what each path costs."""
+
+    def __init__(self, context: SearchContext, quantizer: Quantizer) -> None:
+        """Swap paths in for the convolutions between the first layer and the last."""
+        spec, self.shapes = context.spec, context.shapes
+        self.network, self.quantizer = spec.name, quantizer
+        self.bitwidths = context.settings.bitwidths
+        names = context.layer_names
+        signed = spec.signed_inputs(context.model)
+        ends = uniform_policy(spec.name, names, ENDS_BITS).model_copy(
+            update={"quantizer": quantizer}
+        )
+        plain = {
+            name: layer
+            for name, layer in context.model.named_modules()
+            if name in names[1:-1] and isinstance(layer, nn.Conv2d)
+        }
+        self.model = quantized_network(context.model, spec, ends)
+        kind = DoReFaPactPath if quantizer == "dorefa_pact" else SharedRangePath
+
+        def paths(layer: nn.Conv2d, name: str) -> list[DoReFaPactPath | SharedRangePath]:
+            options = LayerOptions(0, 0, signed_input=name in signed)
+            return [kind(layer.weight, bits, options) for bits in self.bitwidths]
+
+        self.layers = multipath_layers(self.model, list(plain), paths)
+        self.model.to(context.device)
+        self._costs = _path_costs(self.shapes, self.layers, self.bitwidths, context)
+
+    def expected_cost(self, mixtures: Tensor) -> Tensor:
+        """Cost under mixtures (L, K), a scalar in the unit of the resource."""
+        costs, fixed = self._costs
+        return fixed + (costs * mixtures).sum()
+
+    def mixtures(self) -> Tensor:
+        """Mixtures (L, K) of this step."""
+        return torch.stack([layer.mixture for layer in self.layers.values()])
+
+    def probabilities(self) -> Tensor:
+        """Softmax (L, K) of the logits, without gradient."""
+        logits = torch.stack([layer.logits.detach() for layer in self.layers.values()])
+        return logits.softmax(dim=1)
+
+    def policy_of(self, chosen: Sequence[int]) -> Policy:
+        """The policy that takes one path a layer."""
+        picked = dict(zip(self.layers, chosen, strict=True))
+
+        def bits(name: str) -> int:
+            return self.bitwidths[picked[name]] if name in picked else ENDS_BITS
+
+        layers = {
+            shape.name: LayerPolicy(weight_bits=bits(shape.name), activation_bits=bits(shape.name))
+            for shape in self.shapes
+        }
+        return Policy(network=self.network, quantizer=self.quantizer, layers=layers)
+
+    def state_of(self, policy: Policy) -> dict[str, Tensor]:
+        """Weights and intervals of the policy's paths and of all other layers."""
+        state = {
+            name: value for name, value in plain_state(self.model).items() if ".paths." not in name
+        }
+        for name, layer in self.layers.items():
+            state.pop(f"{name}.logits", None)
+            path = self.bitwidths.index(policy.layers[name].weight_bits)
+            for key, value in layer.chosen_state(path).items():
+                state[f"{name}.{key}"] = value.detach().cpu().contiguous()
+        return state
+
+    def best_policy(
+        self, batches: TrainBatches, context: SearchContext, target: float | None
+    ) -> Policy:
+        """The sampled policy with the highest accuracy on the logits' images."""
+        assert context.multipath is not None
+        generator = torch.Generator().manual_seed(derive_seed(context.seed, "policies"))
+
+        def cost_of(chosen: Sequence[int]) -> float:
+            policy = self.policy_of(chosen)
+            return policy_cost(self.shapes, (), policy, context.settings.resource)
+
+        probabilities = self.probabilities().cpu()
+        candidates = sample_policies(
+            probabilities, cost_of, target, context.multipath.samples, generator
+        )
+        scores = [self._accuracy(chosen, batches, context) for chosen in candidates]
+        best = max(range(len(candidates)), key=scores.__getitem__)
+        context.reporter.line(f"best of {len(candidates)} policies: {100 * scores[best]:.2f} %")
+        return self.policy_of(candidates[best])
+
+    @torch.no_grad()
+    def _accuracy(
+        self, chosen: Sequence[int], batches: TrainBatches, context: SearchContext
+    ) -> float:
+        """Accuracy of one path a layer; batch statistics, as running ones are of mixtures."""
+        for layer, path in zip(self.layers.values(), chosen, strict=True):
+            layer.choose(path)
+        saved = {name: value.clone() for name, value in self.model.named_buffers()}
+        self.model.train()
+        hits = sum(
+            int((self.model(images).argmax(1) == labels).sum())
+            for images, labels in batches.epoch(context.settings.epochs)
+        )
+        for name, value in self.model.named_buffers():
+            value.copy_(saved[name])
+        return hits / batches.images
+
+
+def sample_policies(
+    probabilities: Tensor,
+    cost_of: Callable[[Sequence[int]], float],
+    target: float | None,
+    samples: int,
+    generator: torch.Generator,
+) -> list[tuple[int, ...]]:
+    """Different choices of a path a layer, drawn from the probabilities.
+
+    With a target only those count that cost at most the target and at most 5 % less. If too few of
+    the draws do, the most probable choice is moved into that band, by the steps that lose the least
+    probability for what they change.
+
+    Args:
+        probabilities: (L, K), paths in ascending order of their cost.
+        cost_of: cost of a choice.
+        target: cost not to exceed, or None.
+        samples: choices wanted.
+        generator: source of the draws.
+    """
+    found: dict[tuple[int, ...], None] = {}
+    for _ in range(TRIES):
+        drawn = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+        choice = tuple(int(path) for path in drawn)
+        if target is None or (1 - BAND) * target <= cost_of(choice) <= target:
+            found[choice] = None
+        if len(found) == samples:
+            break
+    if not found:
+        start = tuple(int(path) for path in probabilities.argmax(dim=1))
+        assert target is not None
+        found[_moved(start, probabilities, cost_of, target)] = None
+    return list(found)
+
+
+def _moved(
+    choice: tuple[int, ...],
+    probabilities: Tensor,
+    cost_of: Callable[[Sequence[int]], float],
+    target: float,
+) -> tuple[int, ...]:
+    logs = probabilities.clamp_min(1e-12).log()
+
+    def steps(direction: int) -> list[tuple[float, tuple[int, ...]]]:
+        """Every layer moved by one path, the least loss of probability first."""
+        moved = []
+        for layer, path in enumerate(choice):
+            if 0 <= path + direction < probabilities.shape[1]:
+                loss = float(logs[layer, path] - logs[layer, path + direction])
+                moved.append((loss, (*choice[:layer], path + direction, *choice[layer + 1 :])))
+        return sorted(moved)
+
+    while cost_of(choice) > target and (down := steps(-1)):
+        choice = down[0][1]
+    while cost_of(choice) < (1 - BAND) * target:
+        fitting = [one for _, one in steps(1) if cost_of(one) <= target]
+        if not fitting:
+            break
+        choice = fitting[0]
+    return choice
+
+
+def _path_costs(
+    shapes: Sequence[LayerShape],
+    layers: dict[str, MultiPathConv2d],
+    bitwidths: Sequence[int],
+    context: SearchContext,
+) -> tuple[Tensor, Tensor]:
+    """Cost of every path (L, K), and of the layers without paths."""
+    cost = RESOURCES[context.settings.resource]
+    by_name = {shape.name: shape for shape in shapes}
+    costs = [[float(cost(by_name[name], b, b)) for b in bitwidths] for name in layers]
+    fixed = sum(cost(s, ENDS_BITS, ENDS_BITS) for s in shapes if s.name not in layers)
+    fixed_cost = torch.tensor(float(fixed), dtype=torch.float64, device=context.device)
+    return fixed_cost.new_tensor(costs), fixed_cost
