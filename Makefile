@@ -3,6 +3,7 @@
 #   make test                  all tests
 #   make check                 formatting, linting, types
 #   make bench                 speed and memory of a step, in results/benchmarks.csv and .svg
+#   make bench-snapshot        copy that to results/measured/benchmarks/
 #   make lock                  new requirements.lock, after an edit of pyproject.toml
 #   make schema                new schema of the scale files, after an edit of sbs/config.py
 #   make snapshot              copy tables, figures and run records to results/measured/
@@ -24,7 +25,7 @@ CONFIG := config/$(SCALE).yaml
 RESULTS := results/$(SCALE)
 endif
 
-.PHONY: help environment table1 test check bench lock schema snapshot restore
+.PHONY: help environment table1 test check bench bench-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -56,6 +57,10 @@ check: environment
 bench: environment
 	$(BIN)/python -m pip install --quiet --no-deps --requirement benchmarks/requirements.txt
 	$(RUN) python -m benchmarks run
+
+bench-snapshot:
+	mkdir -p results/measured/benchmarks
+	cp results/benchmarks.csv results/benchmarks.md results/benchmarks.svg results/measured/benchmarks
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \

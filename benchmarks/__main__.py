@@ -15,8 +15,14 @@ import torch
 import typer
 
 from benchmarks import data_path
-from benchmarks.figure import draw
-from benchmarks.measure import alternate, medians, peak_memory, print_peak_memory
+from benchmarks.measure import (
+    alternate,
+    medians,
+    peak_memory,
+    print_peak_memory,
+    seconds_in_a_process,
+)
+from benchmarks.report import draw, rendering
 from benchmarks.steps import VARIANTS, Network, Variant, make_step, search
 from sbs.devices import device_name
 
@@ -56,6 +62,7 @@ def run(
     output.parent.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(rows)
     table.to_csv(output, index=False, float_format="%.6g")
+    output.with_suffix(".md").write_text(rendering(table))
     draw(table, output.with_suffix(".svg"))
 
 
@@ -131,8 +138,6 @@ def _sizes() -> list[Network]:
 
 def _processes(threads: int) -> Iterator[Row]:
     """Search steps a second by all cores: in one process, and in a process a core."""
-    from benchmarks.measure import seconds_in_a_process
-
     network = Network()
     alone = seconds_in_a_process("SBS", network, threads)
     with ThreadPoolExecutor(threads) as pool:

@@ -58,7 +58,8 @@ def restore(results: Path, snapshot: Path) -> list[Path]:
 def _tables(results: Path) -> Iterator[Path]:
     for pattern in TABLES:
         for path in sorted(results.glob(pattern)):
-            if path.name != "README.md":
+            # Benchmarks belong to no scale.
+            if path.name != "README.md" and path.stem != "benchmarks":
                 yield path
 
 

@@ -1,4 +1,4 @@
-"""The plot of the benchmarks."""
+"""Plot and readable table of the benchmarks."""
 
 from __future__ import annotations
 
@@ -28,3 +28,25 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=7)
     grid.savefig(path)
     plt.close(grid.figure)
+
+
+def rendering(table: pd.DataFrame) -> str:
+    """Markdown: a table a section, variants down, networks and precisions across."""
+    first = table.iloc[0]
+    lines = [
+        "# Benchmarks",
+        "",
+        f"{first['device']}, {first['threads']} threads, PyTorch {first['torch']}. Value and, in",
+        "parentheses, its ratio to the best plain full-precision step of the same run (to",
+        "torchvision's rate, and to one process on all cores, in the last sections).",
+        "",
+    ]
+    for section, part in table.groupby("section", sort=False):
+        cells = part.assign(
+            cell=[f"{v:.4g} ({r:.2f})" for v, r in zip(part["value"], part["ratio"], strict=True)],
+            column=(part["network"] + " " + part["precision"]).str.strip(),
+        )
+        shown = cells.pivot(index="variant", columns="column", values="cell")
+        shown = shown.reindex(index=part["variant"].unique(), columns=cells["column"].unique())
+        lines += [f"## {section}", "", shown.fillna("–").to_markdown(), ""]
+    return "\n".join(lines)
