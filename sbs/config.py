@@ -165,6 +165,14 @@ class MultipathSettings(_Settings):
     samples: int = Field(ge=1, description="Policies to sample; the best on logit images wins.")
 
 
+class DQSettings(TrainSettings):
+    """DQ's single stage of training, instead of search and fine-tuning."""
+
+    start_bits: int = Field(ge=2, le=8, description="Bitwidth that everything starts at.")
+    weight_penalty: float = Field(ge=0, description="λ of the weights' size, in KB squared.")
+    activation_penalty: float = Field(ge=0, description="λ of the activations' size.")
+
+
 class FinetuneSettings(TrainSettings):
     """Plain quantization at the bitwidths of the policy (end of section 3.3)."""
 
@@ -185,6 +193,7 @@ class Scale(_Settings):
     pretrain: PretrainSettings
     search: SearchSettings
     multipath: MultipathSettings
+    dq: DQSettings
     finetune: FinetuneSettings
 
 
@@ -250,6 +259,8 @@ def stage_settings(
     sections = STAGES[stage]
     if stage == "search" and (method == "dnas" or not checked["search"]["bit_sharing"]):
         sections = (*sections, "multipath")
+    if stage == "search" and method == "dq":
+        sections = (*sections, "dq")
     return {section: checked[section] for section in sections}
 
 

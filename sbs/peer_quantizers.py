@@ -6,6 +6,8 @@ differs on ties alone.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -43,3 +45,68 @@ def pact_activation(x: Tensor, clip: Tensor, bits: int) -> Tensor:
     clipped = torch.where(x >= clip, clip, x.clamp_min(0))
     scale = levels(bits) / clip.detach()
     return round_straight_through(clipped * scale) / scale
+
+
+def dq_quantize(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
+    """DQ's fixed-point quantizer, case U3: step size and range are learnt.
+
+    ``sign(x) d floor(|x| / d + 1/2)`` where ``|x| <= q_max``, ``q_max sign(x)`` beyond; without a
+    sign the lower end is 0. The step in use is the nearest power of two, straight-through.
+    Gradients as in the paper: of the step ``(Q(x) - x) / d`` inside, of the range ``sign(x)``
+    outside, of x 1 inside.
+
+    Args:
+        x: values of any shape.
+        step: positive scalar d.
+        largest: positive scalar q_max.
+        signed: weights, or activations after a ReLU.
+    """
+    result: Tensor = _FixedPoint.apply(x, step, largest, signed)
+    return result
+
+
+def power_of_two(step: Tensor) -> Tensor:
+    """The nearest power of two by the logarithm, with a straight-through gradient."""
+    return step + (torch.exp2(torch.log2(step).round()) - step).detach()
+
+
+def dq_bits(step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
+    """Bitwidth that step and range stand for: a scalar, differentiable in both.
+
+    ``ceil(log2(q / d + 1) + 1)``, at least 2, with a sign; ``ceil(log2(q / d + 1))``, at least 1,
+    without; q is the range rounded to a multiple of d. Ceiling and rounding are straight-through.
+    """
+    used = power_of_two(step)
+    ratio = largest / used
+    ratio = ratio + (torch.floor(ratio + 0.5) - ratio).detach()
+    bits = torch.log2(ratio + 1) + int(signed)
+    fewest = torch.full_like(bits, 1 + int(signed))
+    # Ratios such as 7 are exact, but their logarithms are not.
+    slack = 1e-5
+    whole = bits + (torch.ceil(bits - slack) - bits).detach()
+    return torch.where(bits < fewest - slack, fewest, whole)
+
+
+class _FixedPoint(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Tensor, largest: Tensor, signed: bool) -> Tensor:
+        used = torch.exp2(torch.log2(step).round())
+        magnitude = torch.div(x.abs() if signed else x.clamp_min(0), used).add_(0.5).floor_()
+        y = torch.minimum(magnitude.mul_(used), largest)
+        if signed:
+            y = torch.copysign(y, x)
+        ctx.save_for_backward(x, y, used, largest)
+        ctx.signed = signed
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, y, used, largest = ctx.saved_tensors
+        above = x > largest
+        inside = ~above & (x >= -largest if ctx.signed else x > 0)
+        through = grads[0] * inside
+        grad_step = (through * (y - x)).sum() / used
+        outside = grads[0] * above
+        if ctx.signed:
+            outside = outside - grads[0] * (x < -largest)
+        return through, grad_step, outside.sum(), None

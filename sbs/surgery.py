@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from sbs.dq import dq_network
 from sbs.layers import LayerOptions, QuantConv2d, QuantLinear
 from sbs.models import NetworkSpec, Prunable
 from sbs.norms import QuantBatchNorm2d
 from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, Quantizer
 from sbs.pruning import FilterGate, Placement
+
+DQ_BITS = 8
+"""Any: the steps and ranges that count come with the weights."""
 
 INTERVALS = ("weight_interval", "activation_interval")
 
@@ -75,6 +79,8 @@ def quantized_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn
         SBSError: the policy does not fit the network.
     """
     prunables = spec.prunables(model)
+    if policy.quantizer == "dq":
+        return dq_network(model, DQ_BITS)
     filters = {name: layer.weight.shape[0] for name, layer in leaf_layers(model).items()}
     policy.check_layers(filters, [prunable.layer for prunable in prunables])
     signed = spec.signed_inputs(model)

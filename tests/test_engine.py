@@ -138,7 +138,7 @@ def test_every_stage_survives_sigkill(
 def shortened(scale: Scale, epochs: int) -> Scale:
     changes = {
         name: getattr(scale, name).model_copy(update={"epochs": epochs})
-        for name in ("pretrain", "search", "finetune")
+        for name in ("pretrain", "search", "dq", "finetune")
     }
     return scale.model_copy(update=changes)
 
@@ -160,12 +160,15 @@ def commands(scale: Scale, data: Path, folder: Path) -> dict[str, list[str]]:
             *("search", "--method", "sbs", "--policy", policy),
             *("--pretrained", f"{folder}/pretrain/weights.safetensors"),
         ),
-        "dnas": common(
-            *("search", "--method", "dnas", "--policy", f"{folder}/dnas/policy.json"),
-            *("--pretrained", f"{folder}/pretrain/weights.safetensors"),
-            name="dnas",
-            method="dnas",
-        ),
+        **{
+            method: common(
+                *("search", "--method", method, "--policy", f"{folder}/{method}/policy.json"),
+                *("--pretrained", f"{folder}/pretrain/weights.safetensors"),
+                name=method,
+                method=method,
+            )
+            for method in ("dnas", "dq")
+        },
         "finetune": common(
             *("finetune", "--method", "sbs", "--policy", policy),
             *("--start", f"{folder}/search/weights.safetensors"),

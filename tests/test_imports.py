@@ -38,7 +38,7 @@ LAYERS = {
         "quantizer",
         "rounding",
     },
-    "networks": {"layers", "models", "multipath", "norms", "pruning", "surgery"},
+    "networks": {"dq", "layers", "models", "multipath", "norms", "pruning", "surgery"},
     "cost": {"cost"},
     "learning": {"data", "engine", "evaluate", "finetune", "landing", "penalty", "search"},
     "methods": {"methods"},

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sbs import kernels
-from sbs.peer_quantizers import dorefa_weight, pact_activation
+from sbs.peer_quantizers import dorefa_weight, dq_bits, dq_quantize, pact_activation
 
 
 def test_dorefa_values() -> None:
@@ -50,3 +50,46 @@ def test_pact_values_and_gradients(pact: Callable[..., Tensor]) -> None:
     assert x.grad is not None
     assert x.grad.tolist() == pytest.approx([0, 2, 3, 0, 0])
     assert clip.grad.item() == pytest.approx(4 + 5)
+
+
+def test_dq_values_and_gradients() -> None:
+    # The step 0.3 stands for 2^-2: log2(0.3) = -1.74.
+    step = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    largest = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
+    x = torch.tensor([-1.0, -0.3, 0.1, 0.2, 0.79, 3.0], dtype=torch.float64, requires_grad=True)
+    y = dq_quantize(x, step, largest, signed=True)
+    want = torch.tensor([-0.8, -0.25, 0.0, 0.25, 0.75, 0.8], dtype=torch.float64)
+    torch.testing.assert_close(y, want)
+    g = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], dtype=torch.float64)
+    (y * g).sum().backward()
+    assert x.grad is not None
+    assert step.grad is not None
+    assert largest.grad is not None
+    assert x.grad.tolist() == pytest.approx([0, 2, 3, 4, 5, 0])
+    # (Q - x) / d: 0.05, -0.1, 0.05, -0.04, over 0.25.
+    assert step.grad.item() == pytest.approx((2 * 0.05 - 3 * 0.1 + 4 * 0.05 - 5 * 0.04) / 0.25)
+    assert largest.grad.item() == pytest.approx(-1 + 6)
+
+
+def test_dq_without_a_sign() -> None:
+    step, largest = torch.tensor(0.25), torch.tensor(1.0)
+    x = torch.tensor([-2.0, 0.3, 5.0], requires_grad=True)
+    y = dq_quantize(x, step, largest, signed=False)
+    assert y.tolist() == [0.0, 0.25, 1.0]
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0.0, 1.0, 0.0]
+
+
+@given(st.integers(2, 10), st.integers(-8, 0), st.booleans())
+def test_dq_bits_of_full_ranges(bits: int, exponent: int, signed: bool) -> None:
+    step = torch.tensor(2.0**exponent, requires_grad=True)
+    largest = step.detach() * (2 ** (bits - int(signed)) - 1)
+    largest.requires_grad_()
+    found = dq_bits(step, largest, signed=signed)
+    assert found.item() == bits
+    found.backward()  # type: ignore[no-untyped-call]
+    # A wider range means more bits, a wider step fewer.
+    assert largest.grad is not None
+    assert step.grad is not None
+    assert largest.grad.item() > 0 > step.grad.item()

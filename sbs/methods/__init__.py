@@ -6,7 +6,7 @@ import re
 from functools import partial
 
 from sbs.errors import SBSError
-from sbs.methods import dnas, fixed, sbs
+from sbs.methods import dnas, dq, fixed, sbs
 from sbs.methods.context import SearchContext, SearchMethod, SearchResult
 
 __all__ = ["METHODS", "SearchContext", "SearchMethod", "SearchResult", "get_method"]
@@ -19,6 +19,7 @@ def _sbs_q(context: SearchContext) -> SearchResult:
 
 
 METHODS: dict[str, SearchMethod] = {
+    "dq": dq.search,
     "dnas": partial(dnas.search, quantizer="dorefa_pact"),
     "sbs_p": partial(sbs.search, quantize=False, prune=True),
     "sbs_q": _sbs_q,

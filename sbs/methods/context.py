@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from sbs.config import MultipathSettings, RuntimeSettings, SearchSettings
+from sbs.config import DQSettings, MultipathSettings, RuntimeSettings, SearchSettings
 from sbs.cost import LayerShape, policy_cost
 from sbs.data import TrainBatches
 from sbs.engine import Progression
@@ -36,7 +36,9 @@ class SearchContext:
         resume: folder for the state of a search in progress.
         identity: digests of all that decides the result.
         reporter: where progress goes.
+        image: (C, H, W) of an image.
         multipath: the section of multi-path methods, for those.
+        dq: the section of DQ, for it.
     """
 
     spec: NetworkSpec
@@ -50,7 +52,13 @@ class SearchContext:
     resume: Path
     identity: dict[str, Any]
     reporter: Reporter
+    image: tuple[int, ...] = (3, 32, 32)
     multipath: MultipathSettings | None = None
+    dq: DQSettings | None = None
+
+    def with_settings(self, settings: SearchSettings) -> SearchContext:
+        """The same with other search settings."""
+        return replace(self, settings=settings)
 
     @property
     def layer_names(self) -> list[str]:

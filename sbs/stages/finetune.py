@@ -23,6 +23,9 @@ def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: 
     bench = Workbench("finetune", job, data, {"policy": policy, "start": start})
     settings: FinetuneSettings = bench.section("finetune", FinetuneSettings)
     chosen = Policy.load(policy)
+    if chosen.quantizer == "dq":
+        # DQ has learnt everything in one stage already.
+        settings = settings.model_copy(update={"epochs": 0})
     model = bench.to_device(with_weights(bench.model, bench.spec, chosen, start))
     progression = bench.fit(Classification(model, settings), settings)
     checkpoints.save_weights(plain_state(model), weights)
@@ -53,6 +56,10 @@ def with_weights(model: nn.Module, spec: NetworkSpec, policy: Policy, start: Pat
         start: unpruned weights, or those of the compressed network itself.
     """
     state = checkpoints.read_weights(start)
+    if policy.quantizer == "dq":
+        model = quantized_network(model, spec, policy)
+        checkpoints.load_into(model, state, str(start))
+        return model
     plain, intervals = split_intervals(state)
     own = model.state_dict()
     unpruned = all(own[name].shape == plain[name].shape for name in own.keys() & plain.keys())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sbs import checkpoints
-from sbs.config import MultipathSettings, SearchSettings
+from sbs.config import DQSettings, MultipathSettings, SearchSettings
 from sbs.engine import discard
 from sbs.methods import SearchContext, get_method
 from sbs.stages.workbench import Job, Workbench
@@ -15,16 +15,15 @@ def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, rec
     """Find a policy with the job's method."""
     bench = Workbench("search", job, data, {"pretrained": pretrained})
     settings: SearchSettings = bench.section("search", SearchSettings)
-    multipath = None
-    if "multipath" in job.settings:
-        multipath = bench.section("multipath", MultipathSettings)
+    multipath = bench.section("multipath", MultipathSettings, required=False)
+    dq = bench.section("dq", DQSettings, required=False)
     checkpoints.load_into(bench.model, checkpoints.read_weights(pretrained), str(pretrained))
     result = get_method(job.method)(
         SearchContext(
             spec=bench.spec,
             model=bench.to_device(bench.model),
             shapes=bench.shapes,
-            batches=bench.train_batches(settings.batch_size),
+            batches=bench.train_batches((dq or settings).batch_size),
             settings=settings,
             runtime=bench.runtime,
             device=bench.device,
@@ -32,7 +31,9 @@ def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, rec
             resume=job.resume,
             identity=bench.identity,
             reporter=bench.reporter,
+            image=bench.image,
             multipath=multipath,
+            dq=dq,
         )
     )
     checkpoints.save_weights(result.state, weights)

@@ -79,8 +79,10 @@ class Workbench:
         self.prunables = self.spec.prunables(self.model)
         self.reporter = Reporter(job.title)
 
-    def section(self, name: str, kind: type[Any]) -> Any:
-        """One section of the settings, checked."""
+    def section(self, name: str, kind: type[Any], *, required: bool = True) -> Any:
+        """One section of the settings, checked; None if it is neither there nor required."""
+        if name not in self.job.settings and not required:
+            return None
         if name not in self.job.settings:
             raise SBSError(f"--settings: missing section {name!r}")
         return validated(kind, self.job.settings[name], f"--settings {name}")

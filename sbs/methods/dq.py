@@ -1,0 +1,147 @@
+"""DQ (Uhlich et al. 2020), case U3: step sizes and ranges learnt with the weights, in one stage.
+
+Bitwidths follow from steps and ranges, so the size of the network is differentiable, and what
+exceeds the allowed size is penalised in the loss. DQ constrains memory, weights and activations
+apart; in bit operations it lands where it lands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from sbs.config import DQSettings
+from sbs.cost import policy_cost
+from sbs.dq import dq_network, kilobytes, layer_bits, quantizers
+from sbs.engine import fit, sgd
+from sbs.errors import SBSError
+from sbs.methods.context import SearchContext, SearchResult
+from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, uniform_policy
+from sbs.surgery import plain_state
+
+FIRST_BITS = 8
+"""The image is not quantized further, and counts as the 8 bits that it has."""
+
+
+def search(context: SearchContext) -> SearchResult:
+    """Train once; the policy and the weights are what comes of it."""
+    settings = context.dq
+    if settings is None:
+        raise SBSError("--settings: missing section 'dq'")
+    share = _share_of_full(context)
+    model = dq_network(context.model, settings.start_bits)
+    task = DQTask(model, settings, share)
+    progression = fit(
+        task,
+        context.batches,
+        settings,
+        context.runtime,
+        device=context.device,
+        seed=context.seed,
+        resume=context.resume,
+        identity=context.identity,
+        reporter=context.reporter,
+    )
+    if task.fitting is not None:
+        model.load_state_dict(task.fitting)
+    bits = layer_bits(model, context.image, FIRST_BITS)
+    layers = {
+        name: LayerPolicy(weight_bits=bits[name][0], activation_bits=bits[name][1])
+        for name in context.layer_names
+    }
+    policy = Policy(network=context.spec.name, quantizer="dq", layers=layers)
+    return SearchResult(policy, plain_state(model), None, progression)
+
+
+class DQTask:
+    """The training as a task of :func:`sbs.engine.fit`."""
+
+    def __init__(self, model: nn.Module, settings: DQSettings, share: float) -> None:
+        """Set up the optimizer.
+
+        Args:
+            model: network of :func:`sbs.dq.dq_network`.
+            settings: schedule and penalties.
+            share: allowed size over that of the full-precision network.
+        """
+        self.model, self.settings, self.share = model, settings, share
+        self.optimizers: Sequence[Optimizer] = [
+            sgd([{"params": list(model.parameters())}], settings)
+        ]
+        self.fitting: dict[str, Tensor] | None = None
+        self._sizes: dict[str, Tensor] = {}
+        self._batch = 1
+
+    def before_forward(self, iteration: int) -> None:
+        """Hold steps and ranges where they may be."""
+        for _, quantizer in quantizers(self.model):
+            quantizer.project()
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy plus ``λ relu(S - S_0)^2`` for weights and for activations."""
+        entropy = F.cross_entropy(self.model(images).float(), labels)
+        self._batch = len(images)
+        total = entropy
+        for signed, penalty in (
+            (True, self.settings.weight_penalty),
+            (False, self.settings.activation_penalty),
+        ):
+            size, allowed = self.sizes(signed)
+            self._sizes[_side(signed)] = size.detach()
+            total = total + penalty * F.relu(size - allowed) ** 2
+        return total
+
+    def sizes(self, signed: bool) -> tuple[Tensor, float]:
+        """Kilobytes of weights or activations, and how many are allowed."""
+        elements = sum(
+            quantizer.elements / (1 if signed else self._batch)
+            for _, quantizer in quantizers(self.model)
+            if quantizer.signed == signed
+        )
+        allowed = self.share * FULL_PRECISION * elements / (8 * 1024)
+        return kilobytes(self.model, self._batch, signed=signed), allowed
+
+    @torch.no_grad()
+    def epoch_summary(self) -> dict[str, float]:
+        """Sizes; and the network is kept if it keeps to them."""
+        for _, quantizer in quantizers(self.model):
+            quantizer.project()
+        found = {side: self.sizes(side == _side(True)) for side in self._sizes}
+        if all(float(size) <= allowed for size, allowed in found.values()):
+            self.fitting = {
+                name: value.detach().clone() for name, value in self.model.state_dict().items()
+            }
+        return {f"{side}_kb": float(size) for side, (size, _) in found.items()}
+
+    def state(self) -> dict[str, Any]:
+        """The last network that kept to the sizes."""
+        return {"fitting": self.fitting}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state` gave."""
+        self.fitting = state["fitting"]
+
+
+def _side(signed: bool) -> str:
+    return "weights" if signed else "activations"
+
+
+def _share_of_full(context: SearchContext) -> float:
+    """Memory of the target over that of full precision, with a 'k-bit' target read as memory."""
+    memory = context.settings.model_copy(update={"resource": "memory"})
+    target = context.with_settings(memory).target_cost()
+    if target is None:
+        raise SBSError("search.target: DQ needs a target; give '4-bit' or the like")
+    full = uniform_policy(context.spec.name, context.layer_names, FULL_PRECISION)
+    share = target / policy_cost(context.shapes, (), full, "memory")
+    if share > 1:
+        raise SBSError(
+            f"search.target: {context.settings.target!r} is more memory than full precision takes; "
+            "DQ constrains memory, so give 'k-bit', 'x full' or a number of bytes"
+        )
+    return share

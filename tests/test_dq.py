@@ -1,0 +1,135 @@
+"""DQ's network: sizes, the policy that its steps and ranges stand for, and its constraint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from sbs import checkpoints
+from sbs.config import Scale, stage_settings
+from sbs.cost import policy_cost, trace_layers
+from sbs.dq import FixedPoint, dq_network, kilobytes, layer_bits, quantizers
+from sbs.methods.dq import DQTask
+from sbs.models import build_network, get_spec
+from sbs.policy import Policy, uniform_policy
+from sbs.stages import pretrain, search
+from sbs.stages.finetune import with_weights
+from sbs.stages.workbench import Job
+
+IMAGE = (1, 8, 8)
+
+
+def network(bits: int = 4) -> nn.Module:
+    torch.manual_seed(0)
+    return dq_network(build_network("resnet20", 10, 1), bits)
+
+
+def test_every_tensor_starts_at_the_bitwidth() -> None:
+    model = network(4)
+    assert {int(quantizer.bits()) for _, quantizer in quantizers(model)} == {4}
+    signed = sum(quantizer.signed for _, quantizer in quantizers(model))
+    # 21 convolutions, a linear layer with its bias; 19 ReLUs.
+    assert (signed, len(list(quantizers(model))) - signed) == (23, 19)
+    model(torch.rand(3, *IMAGE))
+    plain = build_network("resnet20", 10, 1)
+    norms = [module for module in plain.modules() if isinstance(module, nn.BatchNorm2d)]
+    elements = sum(p.numel() for p in plain.parameters()) - sum(2 * m.num_features for m in norms)
+    size = float(kilobytes(model, 3, signed=True).detach())
+    assert size == pytest.approx(elements * 4 / 8 / 1024)
+
+
+def test_activations_of_one_image_count() -> None:
+    model = network(4)
+    sizes = []
+    for batch in (1, 5):
+        model(torch.rand(batch, *IMAGE))
+        sizes.append(float(kilobytes(model, batch, signed=False).detach()))
+    # ReLUs write 16 channels of 8x8 seven times, 32 of 4x4 and 64 of 2x2 six times each.
+    elements = 7 * 16 * 64 + 6 * 32 * 16 + 6 * 64 * 4
+    assert sizes == pytest.approx([elements * 4 / 8 / 1024] * 2)
+
+
+def test_layers_read_the_bits_of_the_quantizer_before_them() -> None:
+    model = network(4)
+
+    def widen(path: str, bits: int) -> None:
+        quantizer = model.get_submodule(path)
+        assert isinstance(quantizer, FixedPoint)
+        with torch.no_grad():
+            quantizer.largest.copy_(quantizer.step * (2**bits - 1))
+
+    widen("relu.quantizer", 6)
+    widen("layer2.0.relu1.quantizer", 3)
+    widen("layer3.2.relu2.quantizer", 7)
+    bits = layer_bits(model, IMAGE, first_bits=8)
+    assert bits["conv1"] == (4, 8)
+    assert bits["layer1.0.conv1"] == (4, 6)
+    assert bits["layer2.0.conv2"] == (4, 3)
+    assert bits["layer2.0.downsample.0"] == bits["layer2.0.conv1"] == (4, 4)
+    assert bits["fc"] == (4, 7)
+
+
+def test_steps_and_ranges_stay_where_they_may_be() -> None:
+    quantizer = FixedPoint(0.25, 4, signed=False, device=torch.device("cpu"))
+    with torch.no_grad():
+        quantizer.step.fill_(5.0)
+        quantizer.largest.fill_(1000.0)
+    quantizer.project()
+    assert float(quantizer.step.detach()) < 1
+    assert float(quantizer.largest.detach()) < 255
+    quantizer.step.grad = None
+    (quantizer(torch.rand(1000)) * 100).sum().backward()
+    assert quantizer.step.grad is not None
+    assert abs(float(quantizer.step.grad)) <= float(quantizer.step.detach())
+
+
+def test_penalty_counts_what_exceeds_the_allowed_size(default_scale: Scale) -> None:
+    images, labels = torch.rand(4, *IMAGE), torch.arange(4)
+    losses = {}
+    for share in (4 / 32, 2 / 32):
+        task = DQTask(network(4).eval(), default_scale.dq, share)
+        losses[share] = float(task.loss(images, labels).detach())
+        over = [
+            max(0.0, float(size.detach()) - allowed)
+            for size, allowed in (task.sizes(True), task.sizes(False))
+        ]
+    expected = 0.1 * sum(value**2 for value in over)
+    assert losses[2 / 32] - losses[4 / 32] == pytest.approx(expected, rel=1e-3)
+
+
+def test_search_keeps_to_the_memory_and_its_files_give_the_same_network(
+    default_scale: Scale, digits_file: Path, tmp_path: Path
+) -> None:
+    short = {
+        name: getattr(default_scale, name).model_copy(update={"epochs": 3})
+        for name in ("pretrain", "dq")
+    }
+    scale = default_scale.model_copy(update=short)
+
+    def job(stage: str, method: str) -> Job:
+        settings = stage_settings(scale, stage, {}, method)
+        return Job("resnet20", method, "default", 0, "digits", tmp_path / stage, settings)
+
+    first, record = tmp_path / "first.safetensors", tmp_path / "record.json"
+    pretrain.run(job("pretrain", "fp"), digits_file, first, record, tmp_path)
+    policy_path, weights = tmp_path / "policy.json", tmp_path / "weights.safetensors"
+    search.run(job("search", "dq"), digits_file, first, policy_path, weights, record)
+    policy = Policy.load(policy_path)
+    assert policy.quantizer == "dq"
+
+    spec, plain = get_spec("resnet20"), build_network("resnet20", 10, 1)
+    shapes = trace_layers(plain, IMAGE)
+    names = [shape.name for shape in shapes]
+    found = policy_cost(shapes, (), policy, "memory")
+    assert found <= 1.02 * policy_cost(shapes, (), uniform_policy("resnet20", names, 4), "memory")
+
+    state = checkpoints.read_weights(weights)
+    model = with_weights(plain, spec, policy, weights).eval()
+    again = layer_bits(model, IMAGE, first_bits=8)
+    assert {
+        name: (layer.weight_bits, layer.activation_bits) for name, layer in policy.layers.items()
+    } == again
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
