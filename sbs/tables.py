@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+MISSING = "–"
+
 LABELS = {
     "fp": "Full-precision",
     "fixed4": "4-bit precision",
@@ -16,13 +18,18 @@ LABELS = {
     "sbs_p": "SBS-P",
     "sbs_q": "SBS-Q",
     "sbs": "SBS",
+    "sbs_q_without_sharing": "SBS-Q without bit sharing",
 }
-"""Methods of Tables 1 and 2 in the paper's order."""
+"""Methods in the paper's order."""
+
+WITHOUT_SHARING = "sbs_q_without_sharing"
+"""Published name of SBS-Q with a path a bitwidth: variant ``multi-path`` of ``sbs_q`` here."""
 
 PUBLISHED_METRICS = {
     "bops_m": "published_bops_m",
     "bop_ratio": "published_bop_ratio",
     "search_gpu_hours": "published_search_titan_xp_hours",
+    "gpu_memory_gb": "published_gpu_memory_gb",
     "top1": "published_top1",
     "top5": "published_top5",
 }
@@ -30,32 +37,59 @@ PAPER_DATASET = "cifar100"
 
 
 def table1(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Table 1: a row a network and method, measured and published cells in columns of their own.
+    """Table 1: methods by bit operations, a row a network and method.
 
     Args:
         runs: what :func:`sbs.collect.collect` gives; only variant ``default`` counts.
         published: the paper's values: table, network, method, metric, value, std.
 
     Returns:
-        BOPs in millions, hours of one device, accuracies in percent. ``*_std`` is the sample
-        standard deviation over ``seeds`` runs, empty for one. Published values are the paper's,
-        on CIFAR-100, whatever the scale.
+        Measured and published cells in columns of their own: BOPs in millions, hours of one
+        device, accuracies in percent. ``*_std`` is the sample standard deviation over ``seeds``
+        runs, empty for one. Published values are the paper's, on CIFAR-100, whatever the scale.
     """
+    return _table("table1", runs[runs["variant"] == "default"], published)
+
+
+def table5(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Table 5: SBS-Q with and without bit sharing; arguments and cells as of :func:`table1`.
+
+    ``search_hours_over_sharing`` and ``search_memory_over_sharing`` are the ratios to the row with
+    sharing of the same network, measured; beside them the published ones.
+    """
+    chosen = runs[runs["method"] == "sbs_q"]
+    apart = chosen["variant"] == "multi-path"
+    chosen = chosen.assign(method=chosen["method"].where(~apart, WITHOUT_SHARING))
+    table = _table("table5", chosen[apart | (chosen["variant"] == "default")], published)
+    for column, ratio in (
+        ("search_hours", "search_hours_over_sharing"),
+        ("search_peak_memory_mb", "search_memory_over_sharing"),
+        ("published_search_titan_xp_hours", "published_hours_over_sharing"),
+        ("published_gpu_memory_gb", "published_memory_over_sharing"),
+    ):
+        shared = table[table["method"] == "sbs_q"].set_index("network")[column]
+        table[ratio] = table[column] / table["network"].map(shared)
+    return table
+
+
+def _table(name: str, runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    default = runs[runs["variant"] == "default"]
-    for (network, method), group in default.groupby(["network", "method"], sort=False):
-        rows.append(_measured(group) | _published(published, "table1", network, method))
+    for (network, method), group in runs.groupby(["network", "method"], sort=False):
+        rows.append(_measured(group) | _published(published, name, network, method))
     table = pd.DataFrame(rows)
     order = {method: position for position, method in enumerate(LABELS)}
     table["position"] = table["method"].map(lambda method: order.get(method, len(order)))
     table = table.sort_values(["network", "position", "method"], ignore_index=True)
-    return table.drop(columns="position")
+    table = table.drop(columns="position")
+    # Published cells of other tables.
+    absent = [name for name in PUBLISHED_METRICS.values() if table[name].isna().all()]
+    return table.drop(columns=absent)
 
 
-def rendering(table: pd.DataFrame) -> str:
-    """A Markdown rendering of :func:`table1`: mean ± standard deviation (number of seeds)."""
+def rendering(table: pd.DataFrame, title: str = "Table 1") -> str:
+    """A Markdown rendering of a table: mean ± standard deviation (number of seeds)."""
     scale, dataset = table["scale"].iloc[0], table["dataset"].iloc[0]
-    lines = [f"# Table 1 at the scale `{scale}` (dataset: {dataset})", ""]
+    lines = [f"# {title} at the scale `{scale}` (dataset: {dataset})", ""]
     if dataset != PAPER_DATASET:
         lines += [
             f"Measured on **{dataset}**, published on CIFAR-100: the two do not compare.",
@@ -69,7 +103,8 @@ def rendering(table: pd.DataFrame) -> str:
         "",
     ]
     shown = pd.DataFrame([_rendered(row) for _, row in table.iterrows()])
-    devices = sorted(set(table["search_device"].dropna()))
+    shown = shown.loc[:, (shown != MISSING).any()]
+    devices = sorted(set(table.get("search_device", pd.Series(dtype=str)).dropna()))
     closing = f"Search device: {', '.join(devices)}." if devices else ""
     return "\n".join([*lines, shown.to_markdown(index=False), "", closing]).rstrip() + "\n"
 
@@ -112,24 +147,38 @@ def _published(
 
 def _rendered(row: pd.Series) -> dict[str, str]:
     cells = {"Network": row["network"], "Method": row["label"]}
-    cells["BOPs (M)"] = f"{row['bops_m']:.1f}"
-    cells["ratio"] = f"{row['bop_ratio']:.1f}"
-    cells["search (h)"] = "–" if pd.isna(row["search_hours"]) else f"{row['search_hours']:.4f}"
+    cells |= _costs(row, "", hours_digits=4, hours="search_hours")
+    cells["peak memory (MB)"] = _number(row.get("search_peak_memory_mb"), 0)
     for metric, name in (("top1", "top-1 (%)"), ("top5", "top-5 (%)")):
-        mean = _spread(row[f"{metric}_mean"], row[f"{metric}_std"])
+        mean = _spread(row[f"{metric}_mean"], row.get(f"{metric}_std"))
         cells[name] = f"{mean} ({row['seeds']})"
-    published = {"BOPs (M)": "bops_m", "ratio": "bop_ratio", "search (h)": "search_titan_xp_hours"}
-    for name, column in published.items():
-        value = row[f"published_{column}"]
-        cells[f"published {name}"] = "–" if pd.isna(value) else f"{value:.1f}"
+    for side in ("search", "published"):
+        for what, unit in (("hours", "time"), ("memory", "memory")):
+            ratio = row.get(f"{side}_{what}_over_sharing")
+            prefix = "published " if side == "published" else ""
+            cells[f"{prefix}{unit} over sharing"] = _number(ratio, 2)
+    cells |= _costs(row, "published_", hours_digits=1, hours="published_search_titan_xp_hours")
     for metric, name in (("top1", "top-1 (%)"), ("top5", "top-5 (%)")):
         cells[f"published {name}"] = _spread(
-            row[f"published_{metric}"], row[f"published_{metric}_std"], digits=1
+            row.get(f"published_{metric}"), row.get(f"published_{metric}_std"), digits=1
         )
     return cells
 
 
-def _spread(mean: float, std: float, digits: int = 2) -> str:
-    if pd.isna(mean):
-        return "–"
-    return f"{mean:.{digits}f}" + ("" if pd.isna(std) else f" ± {std:.{digits}f}")
+def _costs(row: pd.Series, prefix: str, *, hours_digits: int, hours: str) -> dict[str, str]:
+    name = prefix.replace("_", " ")
+    return {
+        f"{name}BOPs (M)": _number(row.get(f"{prefix}bops_m"), 1),
+        f"{name}ratio": _number(row.get(f"{prefix}bop_ratio"), 1),
+        f"{name}search (h)": _number(row.get(hours), hours_digits),
+    }
+
+
+def _number(value: float | None, digits: int) -> str:
+    return MISSING if value is None or pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _spread(mean: float | None, std: float | None, digits: int = 2) -> str:
+    if mean is None or pd.isna(mean):
+        return MISSING
+    return f"{mean:.{digits}f}" + ("" if std is None or pd.isna(std) else f" ± {std:.{digits}f}")

@@ -11,7 +11,7 @@ import pytest
 from sbs.collect import collect, write_runs
 from sbs.errors import SBSError
 from sbs.records import RunRecord
-from sbs.tables import LABELS, rendering, table1
+from sbs.tables import LABELS, WITHOUT_SHARING, rendering, table1, table5
 from tests.conftest import ROOT
 
 PUBLISHED = pd.read_csv(ROOT / "config" / "published.csv")
@@ -125,6 +125,25 @@ def test_published_columns_are_the_papers_cells() -> None:
         if not pd.isna(row["std"]):
             assert mine[f"published_{column}_std"].item() == row["std"]
     assert list(table["method"]) == [*LABELS, *LABELS]
+
+
+def test_table_5_sets_paths_against_bit_sharing() -> None:
+    records = []
+    for variant, hours, memory in (("default", 0.5, 200), ("multi-path", 1.5, 500)):
+        changes = {"method": "sbs_q", "variant": variant}
+        records.append(record(**changes))
+        searched = {"device_hours": hours, "peak_memory_bytes": memory}
+        records.append(record(stage="search", **changes, **searched))
+    table = table5(collect([*records, record()]), PUBLISHED).set_index("method")
+    assert list(table.index) == ["sbs_q", WITHOUT_SHARING]
+    apart = table.loc[WITHOUT_SHARING]
+    assert apart["search_hours_over_sharing"] == 3
+    assert apart["search_memory_over_sharing"] == 2.5
+    assert apart["published_hours_over_sharing"] == pytest.approx(2.8 / 0.8)
+    assert apart["published_memory_over_sharing"] == pytest.approx(4.4 / 1.5)
+    text = rendering(table5(collect(records), PUBLISHED), "Table 5")
+    assert "# Table 5 at the scale `digits`" in text
+    assert "| SBS-Q without bit sharing |" in text
 
 
 @pytest.mark.parametrize(

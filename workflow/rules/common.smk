@@ -33,6 +33,7 @@ wildcard_constraints:
         ["all", *(table for row in experiments for table in row.tables)]
     ),
     seed=r"\d+",
+    table=r"table\d+",
 
 
 def settings(stage):

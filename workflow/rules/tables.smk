@@ -14,21 +14,21 @@ rule collect:
 
 
 # The executed notebook is written to a log, which survives a failure, and copied on success.
-rule table1:
+rule table:
     input:
-        notebook="notebooks/table1.py",
-        runs="<results>/runs/table1.csv",
+        notebook="notebooks/{table}.py",
+        runs="<results>/runs/{table}.csv",
         published="config/published.csv",
     output:
         csv=report(
-            "<results>/table1.csv", caption="../report/table1.rst", category="Tables"
+            "<results>/{table}.csv", caption="../report/table.rst", category="Tables"
         ),
-        markdown="<results>/table1.md",
-        notebook="<results>/notebooks/table1.ipynb",
-        html="<results>/notebooks/table1.html",
+        markdown="<results>/{table}.md",
+        notebook="<results>/notebooks/{table}.ipynb",
+        html="<results>/notebooks/{table}.html",
     log:
-        notebook="<results>/logs/notebooks/table1.ipynb",
-        text="<results>/logs/notebooks/table1.log",
+        notebook="<results>/logs/notebooks/{table}.ipynb",
+        text="<results>/logs/notebooks/{table}.log",
     conda:
         "../../environment.yml"
     params:

@@ -1,0 +1,44 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Table 5: the search with and without bit sharing
+#
+# Without it, every bitwidth of a layer is a path with weights of its own. Time and memory are those
+# of one search; the ratios are to the search with bit sharing of the same network, measured and, in
+# columns of their own, published (on CIFAR-100, with a TITAN Xp).
+
+# %% tags=["parameters"]
+runs_path = "results/runs/table5.csv"
+published_path = "config/published.csv"
+csv_path = "results/table5.csv"
+markdown_path = "results/table5.md"
+
+# %%
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import Markdown
+
+from sbs.tables import rendering, table5
+
+runs = pd.read_csv(runs_path)
+runs[["network", "method", "variant", "seed", "top1", "top5", "bops", "search_seconds"]]
+
+# %%
+table = table5(runs, pd.read_csv(published_path))
+table
+
+# %%
+table.to_csv(csv_path, index=False)
+Path(markdown_path).write_text(rendering(table, "Table 5"))
+Markdown(rendering(table, "Table 5"))
