@@ -38,7 +38,7 @@ def run(
     output: Annotated[Path, typer.Option(help="CSV to write; a plot goes beside it.")] = Path(
         "results/benchmarks.csv"
     ),
-    repeats: Annotated[int, typer.Option(help="Timed steps of every kind.")] = 9,
+    repeats: Annotated[int, typer.Option(help="Timed steps of every kind.")] = 7,
     threads: Annotated[int, typer.Option(help="Threads of a step.")] = os.cpu_count() or 1,
     networks: Annotated[str, typer.Option(help="Depths, with commas.")] = "20,56",
 ) -> None:
