@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -12,7 +11,8 @@ from statistics import median
 
 import torch
 
-from benchmarks.steps import VARIANTS, Network, make_step
+from benchmarks.steps import CPU, VARIANTS, Network, make_step
+from sbs.devices import peak_memory_bytes
 
 
 def alternate(
@@ -50,14 +50,10 @@ def print_peak_memory(variant: str, network: Network, precision: str, threads: i
     """The other side of :func:`peak_memory`."""
     torch.set_num_threads(threads)
     step = make_step(VARIANTS[variant], network, precision)
-    before = _peak_megabytes()
+    before = peak_memory_bytes(CPU) / 2**20
     for _ in range(4):
         step()
-    print(json.dumps({"idle": before, "peak": _peak_megabytes()}))
-
-
-def _peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"idle": before, "peak": peak_memory_bytes(CPU) / 2**20}))
 
 
 def seconds_in_a_process(variant: str, network: Network, threads: int) -> float:

@@ -173,6 +173,17 @@ class DQSettings(TrainSettings):
     activation_penalty: float = Field(ge=0, description="λ of the activations' size.")
 
 
+class HAQSettings(_Settings):
+    """HAQ's episodes."""
+
+    episodes: int = Field(ge=1, description="Policies that the agent proposes.")
+    warmup_episodes: int = Field(ge=0, description="Random ones at first, without learning.")
+    images: int = Field(ge=1, description="Training images of the epoch that rewards a policy.")
+    learning_rate: float = Field(gt=0, description="Of that epoch.")
+    lowest_bits: int = Field(ge=2, description="Of weights and activations.")
+    highest_bits: int = Field(le=8, description="Of weights and activations.")
+
+
 class FinetuneSettings(TrainSettings):
     """Plain quantization at the bitwidths of the policy (end of section 3.3)."""
 
@@ -194,6 +205,7 @@ class Scale(_Settings):
     search: SearchSettings
     multipath: MultipathSettings
     dq: DQSettings
+    haq: HAQSettings
     finetune: FinetuneSettings
 
 
@@ -259,8 +271,8 @@ def stage_settings(
     sections = STAGES[stage]
     if stage == "search" and (method == "dnas" or not checked["search"]["bit_sharing"]):
         sections = (*sections, "multipath")
-    if stage == "search" and method == "dq":
-        sections = (*sections, "dq")
+    if stage == "search" and method in ("dq", "haq"):
+        sections = (*sections, method)
     return {section: checked[section] for section in sections}
 
 

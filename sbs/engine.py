@@ -159,7 +159,7 @@ def state_path(resume: Path, identity: dict[str, Any]) -> Path:
 
 def discard(resume: Path) -> None:
     """Remove the states of a finished run."""
-    for path in [*resume.glob("state-*.pt"), resume / ".lock"]:
+    for path in [*resume.glob("state-*"), resume / ".lock"]:
         path.unlink(missing_ok=True)
     if resume.is_dir() and not any(resume.iterdir()):
         resume.rmdir()

@@ -24,7 +24,7 @@ NETWORKS = [
     "mobilenet_v2",
     "mobilenet_v3",
 ]
-METHODS = re.compile(r"sbs|sbs_q|sbs_p|dnas|dq|fixed([1-9]|[12]\d|3[0-2])")
+METHODS = re.compile(r"sbs|sbs_q|sbs_p|dnas|dq|haq|fixed([1-9]|[12]\d|3[0-2])")
 LABEL = re.compile(r"[a-z0-9-]+")
 
 
@@ -73,7 +73,7 @@ def _experiment(row: dict[str, str], where: str, scale: Scale) -> Experiment:
     if not METHODS.fullmatch(row["method"]):
         raise SBSError(
             f"{where}: unknown method {row['method']!r}; "
-            "known: sbs, sbs_q, sbs_p, dnas, dq, fixed<k>"
+            "known: sbs, sbs_q, sbs_p, dnas, dq, haq, fixed<k>"
         )
     if not LABEL.fullmatch(row["variant"]):
         raise SBSError(f"{where}: variant {row['variant']!r}: use a-z, 0-9 and hyphens")

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sbs import gates, kernels
 from sbs.norms import Pending, Values, tensor
-from sbs.peer_quantizers import dorefa_weight
+from sbs.peer_quantizers import dorefa_weight, linear_quantize
 from sbs.policy import FULL_PRECISION, Quantizer
 from sbs.pruning import FilterGate
 
@@ -155,6 +155,8 @@ class _Quantized(nn.Module):
         bits = self.options.weight_bits
         if self.options.quantizer == "dorefa_pact":
             return dorefa_weight(self.weight, bits)
+        if self.options.quantizer == "linear":
+            return linear_quantize(self.weight, interval, bits)
         return quantized(self.normalized_weight(), interval, bits, signed=True)
 
     def quantized_input(self, x: Values) -> Tensor:
@@ -168,8 +170,10 @@ class _Quantized(nn.Module):
         if self.options.activation_bits == FULL_PRECISION:
             return tensor(x)
         bits = self.options.activation_bits
-        if self.options.quantizer == "dorefa_pact" and not signed:
+        if self.options.quantizer != "interval" and not signed:
             return kernels.pact(tensor(x), interval, bits)
+        if self.options.quantizer == "linear":
+            return linear_quantize(tensor(x), interval, bits)
         return quantized(x, interval, bits, signed=signed)
 
     def _kept_mask(self) -> Tensor | None:

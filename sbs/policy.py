@@ -17,9 +17,10 @@ from sbs.errors import SBSError
 FULL_PRECISION = 32
 """Bitwidth that stands for "not quantized"."""
 
-Quantizer: TypeAlias = Literal["interval", "dorefa_pact", "dq"]
-"""How values are quantized: by Eqs. 1-4, by DoReFa-Net's weights with PACT's activations, or by
-DQ's learnt fixed points, whose bitwidths follow from the weights file."""
+Quantizer: TypeAlias = Literal["interval", "dorefa_pact", "linear", "dq"]
+"""How values are quantized: by Eqs. 1-4, by DoReFa-Net's weights with PACT's activations, by HAQ's
+symmetric linear weights with PACT's activations, or by DQ's learnt fixed points, whose bitwidths
+follow from the weights file."""
 
 Bitwidth = Annotated[int, Field(ge=1, le=FULL_PRECISION)]
 

@@ -167,7 +167,7 @@ def commands(scale: Scale, data: Path, folder: Path) -> dict[str, list[str]]:
                 name=method,
                 method=method,
             )
-            for method in ("dnas", "dq")
+            for method in ("dnas", "dq", "haq")
         },
         "finetune": common(
             *("finetune", "--method", "sbs", "--policy", policy),

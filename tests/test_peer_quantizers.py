@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sbs import kernels
-from sbs.peer_quantizers import dorefa_weight, dq_bits, dq_quantize, pact_activation
+from sbs.peer_quantizers import (
+    dorefa_weight,
+    dq_bits,
+    dq_quantize,
+    kl_threshold,
+    linear_quantize,
+    pact_activation,
+)
 
 
 def test_dorefa_values() -> None:
@@ -93,3 +100,25 @@ def test_dq_bits_of_full_ranges(bits: int, exponent: int, signed: bool) -> None:
     assert largest.grad is not None
     assert step.grad is not None
     assert largest.grad.item() > 0 > step.grad.item()
+
+
+def test_linear_values_and_gradients() -> None:
+    x = torch.tensor([-2.0, -0.4, 0.1, 0.9, 1.2], dtype=torch.float64, requires_grad=True)
+    threshold = torch.tensor(0.9, dtype=torch.float64, requires_grad=True)
+    y = linear_quantize(x, threshold, 3)
+    # Steps of 0.9 / 3.
+    want = torch.tensor([-0.9, -0.3, 0.0, 0.9, 0.9], dtype=torch.float64)
+    torch.testing.assert_close(y, want)
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad[[0, 1, 2, 4]].tolist() == [0, 1, 1, 0]
+    assert threshold.grad is None
+
+
+def test_calibration_cuts_a_long_tail_and_keeps_an_even_range() -> None:
+    generator = torch.Generator().manual_seed(0)
+    even = torch.rand(20_000, generator=generator, dtype=torch.float64)
+    assert kl_threshold(even, 7) > 0.9
+    tailed = torch.cat([even, torch.tensor([20.0, 25.0, 30.0], dtype=torch.float64)])
+    assert kl_threshold(tailed, 7) < 5
+    assert kl_threshold(torch.zeros(10), 7) == 1

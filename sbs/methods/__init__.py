@@ -18,8 +18,16 @@ def _sbs_q(context: SearchContext) -> SearchResult:
     return dnas.search(context, quantizer="interval")
 
 
+def _haq(context: SearchContext) -> SearchResult:
+    # Its environment and agent take seconds to import, which the others need not wait for.
+    from sbs.methods import haq
+
+    return haq.search(context)
+
+
 METHODS: dict[str, SearchMethod] = {
     "dq": dq.search,
+    "haq": _haq,
     "dnas": partial(dnas.search, quantizer="dorefa_pact"),
     "sbs_p": partial(sbs.search, quantize=False, prune=True),
     "sbs_q": _sbs_q,

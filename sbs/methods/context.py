@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from sbs.config import DQSettings, MultipathSettings, RuntimeSettings, SearchSettings
+from sbs.config import DQSettings, HAQSettings, MultipathSettings, RuntimeSettings, SearchSettings
 from sbs.cost import LayerShape, policy_cost
 from sbs.data import TrainBatches
 from sbs.engine import Progression
@@ -39,6 +39,7 @@ class SearchContext:
         image: (C, H, W) of an image.
         multipath: the section of multi-path methods, for those.
         dq: the section of DQ, for it.
+        haq: the section of HAQ, for it.
     """
 
     spec: NetworkSpec
@@ -55,6 +56,7 @@ class SearchContext:
     image: tuple[int, ...] = (3, 32, 32)
     multipath: MultipathSettings | None = None
     dq: DQSettings | None = None
+    haq: HAQSettings | None = None
 
     def with_settings(self, settings: SearchSettings) -> SearchContext:
         """The same with other search settings."""

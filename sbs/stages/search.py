@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sbs import checkpoints
-from sbs.config import DQSettings, MultipathSettings, SearchSettings
+from sbs.config import DQSettings, HAQSettings, MultipathSettings, SearchSettings
 from sbs.engine import discard
 from sbs.methods import SearchContext, get_method
 from sbs.stages.workbench import Job, Workbench
@@ -34,6 +34,7 @@ def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, rec
             image=bench.image,
             multipath=multipath,
             dq=dq,
+            haq=bench.section("haq", HAQSettings, required=False),
         )
     )
     checkpoints.save_weights(result.state, weights)

@@ -1,0 +1,116 @@
+"""HAQ's agent: DDPG of stable-baselines3, with what HAQ does differently.
+
+Four things of HAQ's are not settings of stable-baselines3's DDPG, and are added here: exploration
+by a truncated normal around the action, in place of noise that is added; one reward for all
+transitions of an episode; a moving average of the rewards taken off them; learning rates of actor
+and critic that differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3 import DDPG
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+
+from sbs.methods.haq_env import PrecisionEnv, Vector
+
+HIDDEN = [300, 300]
+ACTOR_RATE, CRITIC_RATE = 1e-4, 1e-3
+TARGET_RATE = 0.01
+BATCH = 64
+EPISODES_KEPT = 128
+FIRST_DEVIATION, DEVIATION_DECAY = 0.5, 0.99
+BASELINE_DECAY = 0.5
+
+
+class CentredReplay(ReplayBuffer):
+    """Replay whose rewards have their moving average taken off."""
+
+    baseline: float | None = None
+
+    def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
+        """A batch; its mean reward enters the average first."""
+        batch = super().sample(batch_size, env)
+        mean = float(batch.rewards.mean())
+        old = mean if self.baseline is None else self.baseline
+        self.baseline = BASELINE_DECAY * old + (1 - BASELINE_DECAY) * mean
+        return batch._replace(rewards=batch.rewards - self.baseline)
+
+
+class HaqDDPG(DDPG):
+    """DDPG with learning rates of its own for actor and critic."""
+
+    def _update_learning_rate(self, optimizers: Any) -> None:
+        for module, rate in ((self.actor, ACTOR_RATE), (self.critic, CRITIC_RATE)):
+            for group in module.optimizer.param_groups:
+                group["lr"] = rate
+
+
+class Agent:
+    """Acts, remembers and learns, an episode at a time."""
+
+    def __init__(self, env: PrecisionEnv, warmup: int, seed: int) -> None:
+        """Set up the networks.
+
+        Args:
+            env: the environment.
+            warmup: episodes of uniformly random actions, without learning.
+            seed: seed of the networks.
+        """
+        self.env, self.warmup = env, warmup
+        self.steps = 2 * len(env.shapes)
+        self.model = HaqDDPG(
+            "MlpPolicy",
+            env,
+            buffer_size=EPISODES_KEPT * self.steps,
+            batch_size=BATCH,
+            tau=TARGET_RATE,
+            gamma=1.0,
+            replay_buffer_class=CentredReplay,
+            policy_kwargs={"net_arch": HIDDEN},
+            device="cpu",
+            seed=seed,
+        )
+        self.model.set_logger(Logger(None, []))
+
+    def action(self, state: Vector, episode: int, generator: torch.Generator) -> Vector:
+        """An action in [0, 1]: random at first, then around what the actor says."""
+        if episode < self.warmup:
+            return torch.rand(1, generator=generator).numpy()
+        mean, _ = self.model.predict(state, deterministic=True)
+        deviation = FIRST_DEVIATION * DEVIATION_DECAY ** (episode - self.warmup)
+        drawn = torch.empty(1)
+        torch.nn.init.trunc_normal_(drawn, float(mean[0]), deviation, 0.0, 1.0, generator)
+        return drawn.numpy()
+
+    def remember(
+        self, states: list[Vector], actions: list[Vector], last: Vector, reward: float
+    ) -> None:
+        """Store an episode, every transition with the episode's reward."""
+        buffer = self.model.replay_buffer
+        assert buffer is not None
+        for number, (state, action) in enumerate(zip(states, actions, strict=True)):
+            final = number == len(states) - 1
+            buffer.add(
+                state[None],
+                last[None] if final else states[number + 1][None],
+                self.model.policy.scale_action(action)[None],
+                _array(reward),
+                _array(final),
+                [{}],
+            )
+
+    def learn(self, episode: int) -> None:
+        """As many steps as the episode had, after the warm-up."""
+        if episode >= self.warmup:
+            self.model.train(gradient_steps=self.steps, batch_size=BATCH)
+
+
+def _array(value: float) -> npt.NDArray[np.float32]:
+    return np.array([value], dtype=np.float32)

@@ -1,0 +1,207 @@
+"""HAQ: states, actions, the budget, rewards, and what an interruption leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sbs.config import Scale
+from sbs.cost import policy_cost, trace_layers
+from sbs.data import Augmentation, TrainBatches, load_dataset
+from sbs.errors import SBSError
+from sbs.methods import SearchContext, get_method
+from sbs.methods.calibration import Calibration
+from sbs.methods.haq import Proposals
+from sbs.methods.haq_agent import Agent, CentredReplay
+from sbs.methods.haq_env import Bits, PrecisionEnv
+from sbs.models import build_network, get_spec
+from sbs.policy import uniform_policy
+from sbs.progress import Reporter
+
+IMAGE = (1, 8, 8)
+SHAPES = trace_layers(build_network("resnet20", 10, 1), IMAGE)
+CPU = torch.device("cpu")
+
+
+def bit_operations(bits: Bits) -> float:
+    macs = {shape.name: shape.macs for shape in SHAPES}
+    return float(sum(macs[name] * w * a for name, (w, a) in bits.items()))
+
+
+FOUR = bit_operations({shape.name: (4, 4) for shape in SHAPES[1:-1]})
+
+
+def env_of(evaluate: Any = lambda bits: 0.0, budget: float = FOUR) -> PrecisionEnv:
+    return PrecisionEnv(SHAPES[1:-1], (2, 8), bit_operations, budget, evaluate)
+
+
+@pytest.fixture
+def context(default_scale: Scale, digits_file: Path, tmp_path: Path) -> SearchContext:
+    torch.manual_seed(0)
+    model = build_network("resnet20", 10, 1)
+    dataset = load_dataset(digits_file)
+    batches = TrainBatches(
+        dataset, batch_size=64, augmentation=Augmentation(1, False), seed=0, device=CPU
+    )
+    short = {"episodes": 4, "warmup_episodes": 2, "images": 64}
+    return SearchContext(
+        spec=get_spec("resnet20"),
+        model=model,
+        shapes=SHAPES,
+        batches=batches,
+        settings=default_scale.search,
+        runtime=default_scale.runtime,
+        device=CPU,
+        seed=0,
+        resume=tmp_path,
+        identity={"run": 1},
+        reporter=Reporter("test"),
+        image=IMAGE,
+        haq=default_scale.haq.model_copy(update=short),
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "bits"), [(0.0, 2), (1.0, 8), (0.5, 5), (0.15, 3), (0.999, 8), (0.14, 2)]
+)
+def test_actions_share_out_the_bitwidths(action: float, bits: int) -> None:
+    assert env_of().bits_of(action) == bits
+
+
+def test_an_episode_takes_two_steps_a_layer_and_is_rewarded_at_its_end() -> None:
+    seen: list[Bits] = []
+    env = env_of(lambda bits: seen.append(bits) or 7.0)
+    state, _ = env.reset()
+    assert state.shape == (10,)
+    assert state[8:].tolist() == [1.0, 1.0]
+    rewards = []
+    for number in range(2 * len(SHAPES[1:-1])):
+        state, reward, done, _, _ = env.step(np.array([0.0], np.float32))
+        rewards.append(reward)
+        assert env.observation_space.contains(state)
+        if not done:
+            assert state[8] == 2 / 8
+            assert state[9] == float(number % 2 == 1)
+    assert done
+    assert rewards == [0.0] * (len(rewards) - 1) + [7.0]
+    assert set(seen[0].values()) == {(2, 2)}
+
+
+def test_states_describe_the_layers_on_a_common_scale() -> None:
+    env = env_of()
+    state, _ = env.reset()
+    states = [state]
+    for _ in range(2 * len(SHAPES[1:-1]) - 1):
+        states.append(env.step(np.array([0.5], np.float32))[0])
+    table = np.stack(states[::2])
+    assert table.min() >= 0
+    assert table.max() <= 1
+    assert table[0, 7] == 0
+    assert table[-1, 7] == 1
+    # Filters grow from 16 to 64.
+    assert table[0, 2] == 0
+    assert table[-1, 2] == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.3, 1.5))
+def test_budget_is_kept_by_lowering_from_the_end(seed: int, share: float) -> None:
+    generator = np.random.default_rng(seed)
+    bits = {s.name: tuple(map(int, generator.integers(2, 9, 2))) for s in SHAPES[1:-1]}
+    env = env_of(budget=share * FOUR)
+    found = env.within_budget(bits)  # type: ignore[arg-type]
+    assert bit_operations(found) <= share * FOUR
+    assert all(
+        new <= old for name in bits for new, old in zip(found[name], bits[name], strict=True)
+    )
+    if found != bits:
+        # One step less would not have been enough.
+        raised = [
+            {**found, name: tuple(b + (i == side) for i, b in enumerate(pair))}
+            for name, pair in found.items()
+            for side in (0, 1)
+            if pair[side] < bits[name][side]
+        ]
+        assert any(bit_operations(other) > share * FOUR for other in raised)  # type: ignore[arg-type]
+
+
+def test_rewards_lose_their_moving_average() -> None:
+    env = env_of()
+    buffer = CentredReplay(10, env.observation_space, env.action_space)
+    state, action = np.zeros((1, 10), np.float32), np.zeros((1, 1), np.float32)
+    for _ in range(10):
+        buffer.add(state, state, action, np.array([3.0]), np.array([0.0]), [{}])
+    assert float(buffer.sample(4).rewards.mean()) == 0
+    buffer.baseline = 1.0
+    assert float(buffer.sample(4).rewards.mean()) == pytest.approx(3 - 2)
+
+
+def test_agent_learns_which_action_pays() -> None:
+    env = PrecisionEnv(SHAPES[1:3], (2, 8), lambda bits: 0.0, 1.0, lambda bits: 0.0)
+    agent = Agent(env, warmup=20, seed=0)
+    for episode in range(120):
+        torch.manual_seed(episode)
+        np.random.seed(episode)
+        generator = torch.Generator().manual_seed(episode)
+        state, _ = env.reset()
+        states, actions, done = [], [], False
+        while not done:
+            states.append(state)
+            actions.append(agent.action(state, episode, generator))
+            state, _, done, _, _ = env.step(actions[-1])
+        # The known answer: high actions.
+        agent.remember(states, actions, state, float(np.mean(actions)))
+        agent.learn(episode)
+    chosen = [float(agent.model.predict(state, deterministic=True)[0][0]) for state in states]
+    assert np.mean(chosen) > 0.75
+
+
+def test_calibration_covers_peaks_at_many_bits_and_cuts_tails_at_few() -> None:
+    model = build_network("resnet20", 10, 1)
+    with torch.no_grad():
+        model.get_parameter("layer1.0.conv1.weight")[0, 0, 0, 0] = 3.0
+    calibration = Calibration(model, torch.rand(16, *IMAGE), frozenset({"conv1"}))
+    assert calibration.range("weights", "layer1.0.conv1", 8) == 3
+    assert calibration.range("weights", "layer1.0.conv1", 4) < 2
+
+
+def test_search_keeps_the_budget_and_goes_on_after_an_interruption(
+    context: SearchContext, tmp_path: Path
+) -> None:
+    whole = get_method("haq")(context)
+    assert whole.policy.quantizer == "linear"
+    four = uniform_policy("resnet20", context.layer_names, 4)
+    assert policy_cost(SHAPES, (), whole.policy, "bops") <= policy_cost(SHAPES, (), four, "bops")
+    assert len(whole.progression.history) == 4
+
+    [log] = tmp_path.glob("state-*.json")
+    content = json.loads(log.read_text())
+    log.write_text(json.dumps(content | {"episodes": content["episodes"][:2]}))
+    resumed = get_method("haq")(context)
+    assert resumed.policy == whole.policy
+    assert resumed.progression.interruptions == 1
+    rewards = [
+        [episode["reward"] for episode in result.progression.history] for result in (whole, resumed)
+    ]
+    assert rewards[0] == rewards[1]
+
+    log.write_text("{")
+    with pytest.raises(SBSError, match="damaged"):
+        get_method("haq")(context)
+
+
+def test_reward_is_the_change_of_accuracy(context: SearchContext) -> None:
+    assert context.haq is not None
+    proposals = Proposals(context, context.haq)
+    bits = {shape.name: (8, 8) for shape in SHAPES[1:-1]}
+    accuracy, reward = proposals.accuracy(bits)
+    assert reward == pytest.approx(0.1 * (accuracy - proposals.full_accuracy))
+    again, _ = proposals.accuracy(bits)
+    assert again == accuracy
