@@ -49,4 +49,30 @@ def rendering(table: pd.DataFrame) -> str:
         shown = cells.pivot(index="variant", columns="column", values="cell")
         shown = shown.reindex(index=part["variant"].unique(), columns=cells["column"].unique())
         lines += [f"## {section}", "", shown.fillna("–").to_markdown(), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_sharing(table)])
+
+
+# Table 5 of the paper: GPU hours and GPU memory of ResNet-20 and ResNet-56.
+PUBLISHED = {
+    ("step seconds", "resnet20"): 2.8 / 0.8,
+    ("step seconds", "resnet56"): 8.7 / 1.3,
+    ("megabytes above idle", "resnet20"): 4.4 / 1.5,
+    ("megabytes above idle", "resnet56"): 10.9 / 3.0,
+}
+
+
+def _sharing(table: pd.DataFrame) -> list[str]:
+    """The search without bit sharing over the search with it, as in the paper's Table 5."""
+    values = table.set_index(["section", "network", "precision", "variant"])["value"]
+    rows = []
+    for (section, network), published in PUBLISHED.items():
+        cells = {"": section, "network": network, "published": f"{published:.1f}"}
+        for kind, suffix in (("fast", ""), ("reference", ", reference")):
+            keys = [
+                (section, network, "fp32", f"{name}{suffix}") for name in ("multi-path", "SBS-Q")
+            ]
+            if all(key in values.index for key in keys):
+                cells[kind] = f"{values[keys[0]] / values[keys[1]]:.2f}"
+        rows.append(cells)
+    shown = pd.DataFrame(rows).to_markdown(index=False)
+    return ["## Without bit sharing over with it (multi-path over SBS-Q)", "", shown, ""]

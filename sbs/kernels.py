@@ -130,7 +130,7 @@ def gated_quantize(x: Tensor, interval: Tensor, grids: Grids) -> Quantized:
     """:func:`sbs.gates.gated_quantize`, fast; bitwidths are taken to nest."""
     if _has_kernel(x, interval):
         return Quantized(*_Quantize.apply(x, interval, *_unpacked(grids)))
-    function = _reference(x, gates.gated_quantize, bitwidths=grids.bitwidths, signed=grids.signed)
+    function = _reference(x, _gated_quantize, bitwidths=grids.bitwidths, signed=grids.signed)
     y, raw, metrics = function(x, interval, grids.thresholds)
     return Quantized(y, raw, metrics, None)
 

@@ -27,7 +27,7 @@ class QuantBatchNorm2d(nn.BatchNorm2d):
     """
 
     def __init__(self, channels: int, *, private: bool) -> None:
-        """Wrap nothing yet: :meth:`gate_by` adds a gate.
+        """Without a gate at first; :meth:`gate_by` adds one.
 
         Args:
             channels: C.
@@ -93,13 +93,17 @@ class Pending:
         self._value: Tensor | None = None
         self._spent = False
 
-    def __add__(self, other: Values) -> Values:
-        """Note the residual of a block."""
-        if self._residual is not None or self._relu or self._value is not None:
-            summed: Tensor = self.tensor() + tensor(other)
-            return summed
-        self._spend()
-        return Pending(self._norm, self._raw, tensor(other))
+    def __add__(self, other: Values | float) -> Values:
+        """Note the residual of a block; anything else is added at once."""
+        added = tensor(other)
+        noted = self._residual is None and not self._relu and self._value is None
+        if noted and isinstance(added, Tensor) and added.shape == self._raw.shape:
+            self._spend()
+            return Pending(self._norm, self._raw, added)
+        summed: Tensor = self.tensor() + added
+        return summed
+
+    __radd__ = __add__
 
     def rectified(self) -> Values:
         """Note a ReLU."""
@@ -160,6 +164,17 @@ class Pending:
             return args[1] + args[0]
         return function(*map(tensor, args), **{k: tensor(v) for k, v in (kwargs or {}).items()})
 
+
+def _operator(name: str) -> Callable[..., Any]:
+    def apply(self: Pending, *operands: Any) -> Any:
+        return getattr(self.tensor(), name)(*map(tensor, operands))
+
+    return apply
+
+
+# Python looks operators up in the class, not by __getattr__.
+for _name in ("mul", "rmul", "sub", "rsub", "truediv", "neg", "getitem", "len"):
+    setattr(Pending, f"__{_name}__", _operator(f"__{_name}__"))
 
 Values: TypeAlias = Tensor | Pending
 

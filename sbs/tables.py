@@ -26,6 +26,8 @@ WITHOUT_SHARING = "sbs_q_without_sharing"
 """Published name of SBS-Q with a path a bitwidth: variant ``multi-path`` of ``sbs_q`` here."""
 
 PUBLISHED_METRICS = {
+    "memory_kb": "published_memory_kb",
+    "memory_ratio": "published_memory_ratio",
     "bops_m": "published_bops_m",
     "bop_ratio": "published_bop_ratio",
     "search_gpu_hours": "published_search_titan_xp_hours",
@@ -34,6 +36,7 @@ PUBLISHED_METRICS = {
     "top5": "published_top5",
 }
 PAPER_DATASET = "cifar100"
+TABLE2_NETWORK = "resnet56"
 
 
 def table1(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
@@ -49,6 +52,17 @@ def table1(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         runs, empty for one. Published values are the paper's, on CIFAR-100, whatever the scale.
     """
     return _table("table1", runs[runs["variant"] == "default"], published)
+
+
+def table2(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Table 2: methods by memory footprint, with memory as the constraint of the search.
+
+    Those are the runs of variant ``memory``, and the default ones of methods that know no other
+    constraint or none at all. Arguments and cells as of :func:`table1`; memory in KB of 1000 bytes.
+    """
+    same = runs["method"].isin(["fp", "dq"]) | runs["method"].str.startswith("fixed")
+    chosen = runs[(runs["variant"] == "memory") | (same & (runs["variant"] == "default"))]
+    return _table("table2", chosen[chosen["network"] == TABLE2_NETWORK], published)
 
 
 def table5(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
@@ -119,6 +133,8 @@ def _measured(group: pd.DataFrame) -> dict[str, Any]:
         "label": LABELS.get(first["method"], first["method"]),
         "bops_m": group["bops"].mean() / 1e6,
         "bop_ratio": group["bop_ratio"].mean(),
+        "memory_kb": group["memory_bytes"].mean() / 1e3,
+        "memory_ratio": group["memory_ratio"].mean(),
         "search_hours": group["search_device_hours"].mean(),
         "search_device": first["search_device"],
         "search_peak_memory_mb": group["search_peak_memory_bytes"].mean() / 1e6,
@@ -167,11 +183,17 @@ def _rendered(row: pd.Series) -> dict[str, str]:
 
 def _costs(row: pd.Series, prefix: str, *, hours_digits: int, hours: str) -> dict[str, str]:
     name = prefix.replace("_", " ")
-    return {
-        f"{name}BOPs (M)": _number(row.get(f"{prefix}bops_m"), 1),
-        f"{name}ratio": _number(row.get(f"{prefix}bop_ratio"), 1),
-        f"{name}search (h)": _number(row.get(hours), hours_digits),
-    }
+    if "published_memory_kb" in row.index:
+        resource = {
+            f"{name}memory (KB)": _number(row.get(f"{prefix}memory_kb"), 1),
+            f"{name}ratio": _number(row.get(f"{prefix}memory_ratio"), 1),
+        }
+    else:
+        resource = {
+            f"{name}BOPs (M)": _number(row.get(f"{prefix}bops_m"), 1),
+            f"{name}ratio": _number(row.get(f"{prefix}bop_ratio"), 1),
+        }
+    return resource | {f"{name}search (h)": _number(row.get(hours), hours_digits)}
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -302,6 +302,9 @@ def test_without_a_compiler_the_reference_stands_in_with_one_warning() -> None:
         warnings.simplefilter("error")
         assert not kernels.joins_norm(x)
     assert torch.equal(got, quantizer.quantize(x, torch.tensor(1.0), 4, signed=False))
+    grids = kernels.Grids(torch.zeros(2), (2, 4, 8), False, 8)
+    both = [kernels.gated_quantize(x, torch.tensor(v), grids).values for v in (0.7, -0.7)]
+    assert torch.equal(*both)
 
 
 def test_compiled_reference_is_what_gpus_run() -> None:

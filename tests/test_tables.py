@@ -11,7 +11,7 @@ import pytest
 from sbs.collect import collect, write_runs
 from sbs.errors import SBSError
 from sbs.records import RunRecord
-from sbs.tables import LABELS, WITHOUT_SHARING, rendering, table1, table5
+from sbs.tables import LABELS, WITHOUT_SHARING, rendering, table1, table2, table5
 from tests.conftest import ROOT
 
 PUBLISHED = pd.read_csv(ROOT / "config" / "published.csv")
@@ -125,6 +125,19 @@ def test_published_columns_are_the_papers_cells() -> None:
         if not pd.isna(row["std"]):
             assert mine[f"published_{column}_std"].item() == row["std"]
     assert list(table["method"]) == [*LABELS, *LABELS]
+
+
+def test_table_2_compares_memory() -> None:
+    searched = [("sbs", "memory"), ("sbs", "default"), ("dq", "default"), ("fixed4", "default")]
+    records = [record(network="resnet56", method=m, variant=v) for m, v in searched]
+    records += [record(network="resnet56", stage="pretrain", method="fp"), record()]
+    table = table2(collect(records), PUBLISHED)
+    assert list(table["method"]) == ["fp", "fixed4", "dq", "sbs"]
+    assert table["memory_kb"].tolist() == [2.0] * 4
+    assert table["published_memory_kb"].tolist() == [5653.4, 711.7, 723.2, 657.3]
+    text = rendering(table, "Table 2")
+    assert "memory (KB)" in text
+    assert "BOPs" not in text
 
 
 def test_table_5_sets_paths_against_bit_sharing() -> None:

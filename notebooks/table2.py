@@ -1,0 +1,44 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Table 2: methods compared by memory footprint
+#
+# The searches had memory as their constraint: weights and input activations, in kilobytes of 1000
+# bytes. Accuracy is the mean over seeds with the sample standard deviation. Published values are
+# the paper's, on CIFAR-100, and stand in columns of their own.
+
+# %% tags=["parameters"]
+runs_path = "results/runs/table2.csv"
+published_path = "config/published.csv"
+csv_path = "results/table2.csv"
+markdown_path = "results/table2.md"
+
+# %%
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import Markdown
+
+from sbs.tables import rendering, table2
+
+runs = pd.read_csv(runs_path)
+runs[["network", "method", "variant", "seed", "top1", "top5", "bops", "search_seconds"]]
+
+# %%
+table = table2(runs, pd.read_csv(published_path))
+table
+
+# %%
+table.to_csv(csv_path, index=False)
+Path(markdown_path).write_text(rendering(table, "Table 2"))
+Markdown(rendering(table, "Table 2"))

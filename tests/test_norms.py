@@ -1,0 +1,67 @@
+"""Batch norms that wait: what they note, and what makes them compute."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sbs.norms import Pending, QuantBatchNorm2d, tensor
+
+
+def pair() -> tuple[QuantBatchNorm2d, nn.BatchNorm2d, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 8, 5, 5, generator=generator).to(memory_format=torch.channels_last)
+    return QuantBatchNorm2d(8, private=False), nn.BatchNorm2d(8), x
+
+
+def test_additions_and_relus_are_noted_in_order() -> None:
+    waiting, plain, x = pair()
+    residual = torch.rand_like(x)
+    for noted, want in (
+        (lambda y: F.relu(y + residual), lambda y: F.relu(y + residual)),
+        (lambda y: nn.ReLU(inplace=True)(residual + y), lambda y: F.relu(residual + y)),
+        (lambda y: F.relu(y), lambda y: F.relu(y)),
+        (lambda y: y, lambda y: y),
+    ):
+        got = noted(waiting(x))
+        assert isinstance(got, Pending)
+        torch.testing.assert_close(tensor(got), want(plain(x)))
+    assert torch.equal(waiting.running_mean, plain.running_mean)  # type: ignore[arg-type]
+
+
+def test_everything_else_computes_first() -> None:
+    waiting, plain, x = pair()
+    for operation in (
+        lambda y: y + 1.0,
+        lambda y: 2 * y,
+        lambda y: y * 2,
+        lambda y: y - 1,
+        lambda y: -y,
+        lambda y: y[:, :3],
+        lambda y: y.mean(),
+        lambda y: F.relu6(y),
+        lambda y: torch.flatten(y, 1),
+        lambda y: F.relu(F.relu(y) + torch.ones(1)),
+        lambda y: nn.AdaptiveAvgPool2d(1)(F.relu(y)),
+    ):
+        got, want = operation(waiting(x)), operation(plain(x))
+        assert isinstance(got, Tensor)
+        torch.testing.assert_close(got, want)
+
+
+def test_a_second_reader_that_was_not_foreseen_is_an_error() -> None:
+    waiting, _, x = pair()
+    y = waiting(x)
+    y + torch.rand_like(x)
+    with pytest.raises(RuntimeError, match="read a second time"):
+        tensor(y)
+
+
+def test_contiguous_images_and_frozen_statistics_do_not_wait() -> None:
+    waiting, _, x = pair()
+    assert isinstance(waiting(x.contiguous()), Tensor)
+    assert isinstance(waiting.eval()(x), Tensor)
+    with torch.no_grad():
+        assert isinstance(waiting(x), Pending)
