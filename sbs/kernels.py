@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sbs import gates, native, peer_quantizers, quantizer
+from sbs.native import functions
 
 _WIDE = {
     torch.float32: torch.float32,
@@ -98,7 +99,7 @@ def fixed(x: Tensor, bits: int, *, signed: bool, clip_only: bool = False) -> Gri
 def standardize(w: Tensor, mask: Tensor | None) -> Tensor:
     """:func:`sbs.quantizer.standardize`, fast."""
     if _has_kernel(w, w):
-        result: Tensor = _Standardize.apply(w, mask)
+        result: Tensor = functions.Standardize.apply(w, mask)
         return result
     return quantizer.standardize(w, mask)
 
@@ -110,7 +111,9 @@ def quantize(x: Tensor, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
     used.
     """
     if _has_kernel(x, interval):
-        y: Tensor = _Quantize.apply(x, interval, *_unpacked(fixed(x, bits, signed=signed)))[0]
+        y: Tensor = functions.Quantize.apply(
+            x, interval, *_unpacked(fixed(x, bits, signed=signed))
+        )[0]
         return y
     y = _reference(x, _quantize, bits=bits, signed=signed)(x, interval)
     return y
@@ -120,7 +123,7 @@ def pact(x: Tensor, clip: Tensor, bits: int) -> Tensor:
     """:func:`sbs.peer_quantizers.pact_activation`, fast."""
     if _has_kernel(x, clip):
         grids = fixed(x, bits, signed=False, clip_only=True)
-        y: Tensor = _Quantize.apply(x, clip, *_unpacked(grids))[0]
+        y: Tensor = functions.Quantize.apply(x, clip, *_unpacked(grids))[0]
         return y
     y = _reference(x, _pact, bits=bits)(x, clip)
     return y
@@ -129,7 +132,7 @@ def pact(x: Tensor, clip: Tensor, bits: int) -> Tensor:
 def gated_quantize(x: Tensor, interval: Tensor, grids: Grids) -> Quantized:
     """:func:`sbs.gates.gated_quantize`, fast; bitwidths are taken to nest."""
     if _has_kernel(x, interval):
-        return Quantized(*_Quantize.apply(x, interval, *_unpacked(grids)))
+        return Quantized(*functions.Quantize.apply(x, interval, *_unpacked(grids)))
     function = _reference(x, _gated_quantize, bitwidths=grids.bitwidths, signed=grids.signed)
     y, raw, metrics = function(x, interval, grids.thresholds)
     return Quantized(y, raw, metrics, None)
@@ -174,7 +177,7 @@ def norm_quantize(
     if residual is not None:
         residual = residual.to(raw.dtype).contiguous(memory_format=torch.channels_last)
     keep = keep or residual is not None
-    y, kept, raw_gates, metrics, bits = _NormQuantize.apply(
+    y, kept, raw_gates, metrics, bits = functions.NormQuantize.apply(
         raw, norm.weight, norm.bias, residual, interval, *_unpacked(grids), norm, relu, keep
     )
     return Quantized(y, raw_gates, metrics, bits), kept
@@ -252,139 +255,3 @@ def compiled(
 
 def _unpacked(grids: Grids) -> tuple[Tensor, tuple[int, ...], bool, int, bool]:
     return grids.thresholds, grids.bitwidths, grids.signed, grids.guess, grids.clip_only
-
-
-def _dense(x: Tensor) -> Tensor:
-    """``x``, copied if it does not fill its memory without gaps."""
-    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
-        return x
-    return x.contiguous()
-
-
-class _Standardize(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, w: Tensor, mask: Tensor | None) -> Tensor:
-        result: Tensor
-        result, inverse = torch.ops.sbs.standardize(_dense(w.detach()), mask)
-        ctx.save_for_backward(inverse)
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (inverse,) = ctx.saved_tensors
-        return grads[0] * inverse, None
-
-
-class _Quantize(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        interval: Tensor,
-        thresholds: Tensor,
-        bitwidths: tuple[int, ...],
-        signed: bool,
-        guess: int,
-        clip_only: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, int]:
-        x = _dense(x)
-        y, raw, metrics, bits = torch.ops.sbs.quantize(
-            x, interval, thresholds, bitwidths, guess, signed
-        )
-        ctx.save_for_backward(x, interval, thresholds, raw, metrics)
-        ctx.options = bitwidths, bits, signed, clip_only
-        ctx.mark_non_differentiable(metrics)
-        ctx.set_materialize_grads(False)
-        return y, raw, metrics, bits
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, interval, thresholds, raw, metrics = ctx.saved_tensors
-        grad_y = torch.zeros_like(x) if grads[0] is None else grads[0]
-        results = torch.ops.sbs.quantize_backward(
-            grad_y,
-            _or_zeros(grads[1], raw),
-            x,
-            interval,
-            thresholds,
-            raw,
-            metrics,
-            *ctx.options,
-            ctx.needs_input_grad[2],
-        )
-        return *results, None, None, None, None
-
-
-class _NormQuantize(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        raw: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        residual: Tensor | None,
-        interval: Tensor,
-        thresholds: Tensor,
-        bitwidths: tuple[int, ...],
-        signed: bool,
-        guess: int,
-        clip_only: bool,
-        norm: Norm,
-        relu: bool,
-        keep: bool,
-    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor, int]:
-        y, kept, raw_gates, metrics, mean, inverse, bits = torch.ops.sbs.norm_quantize(
-            raw,
-            weight,
-            bias,
-            norm.running_mean,
-            norm.running_var,
-            norm.training,
-            norm.momentum,
-            norm.eps,
-            residual,
-            relu,
-            keep,
-            interval,
-            thresholds,
-            bitwidths,
-            guess,
-            signed,
-        )
-        recorded = kept if residual is not None else None
-        ctx.save_for_backward(
-            raw, recorded, weight, bias, mean, inverse, interval, thresholds, raw_gates, metrics
-        )
-        ctx.relu, ctx.options = relu, (bitwidths, bits, signed, clip_only)
-        ctx.mark_non_differentiable(metrics)
-        ctx.set_materialize_grads(False)
-        return y, kept, raw_gates, metrics, bits
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        raw, kept, weight, bias, mean, inverse, interval, thresholds, raw_gates, metrics = (
-            ctx.saved_tensors
-        )
-        *by_tensor, grad_interval, grad_thresholds = torch.ops.sbs.norm_quantize_backward(
-            grads[0],
-            grads[1],
-            _or_zeros(grads[2], raw_gates),
-            raw,
-            kept,
-            weight,
-            bias,
-            mean,
-            inverse,
-            ctx.relu,
-            interval,
-            thresholds,
-            raw_gates,
-            metrics,
-            *ctx.options,
-            ctx.needs_input_grad[5],
-        )
-        return *by_tensor, grad_interval, grad_thresholds, *[None] * 7
-
-
-def _or_zeros(grad: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if grad is None else grad

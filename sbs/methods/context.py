@@ -10,10 +10,17 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from sbs.config import DQSettings, HAQSettings, MultipathSettings, RuntimeSettings, SearchSettings
+from sbs.config import (
+    DQSettings,
+    HAQSettings,
+    MultipathSettings,
+    RuntimeSettings,
+    SearchSettings,
+    TrainSettings,
+)
 from sbs.cost import LayerShape, policy_cost
 from sbs.data import TrainBatches
-from sbs.engine import Progression
+from sbs.engine import Batches, Progression, Task, fit
 from sbs.models import NetworkSpec
 from sbs.policy import Policy, uniform_policy
 from sbs.progress import Reporter
@@ -66,6 +73,28 @@ class SearchContext:
     def layer_names(self) -> list[str]:
         """Convolutions and linear layers in forward order."""
         return [shape.name for shape in self.shapes]
+
+    def fit(
+        self, task: Task, settings: TrainSettings | None = None, batches: Batches | None = None
+    ) -> Progression:
+        """Train a task of the search, or go on with it.
+
+        Args:
+            task: what to train.
+            settings: schedule, by default that of the search.
+            batches: images, by default all training images.
+        """
+        return fit(
+            task,
+            batches or self.batches,
+            settings or self.settings,
+            self.runtime,
+            device=self.device,
+            seed=self.seed,
+            resume=self.resume,
+            identity=self.identity,
+            reporter=self.reporter,
+        )
 
     def exact_cost(self) -> Callable[[Policy], float]:
         """Exact cost of a policy in the resource of the search; ask before surgery."""

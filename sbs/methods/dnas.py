@@ -22,7 +22,7 @@ from torch.optim import Adam, Optimizer
 
 from sbs.config import MultipathSettings, SearchSettings
 from sbs.data import TrainBatches
-from sbs.engine import fit, sgd
+from sbs.engine import sgd
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.path_space import MultiPathSpace
@@ -46,17 +46,7 @@ def search(context: SearchContext, *, quantizer: Quantizer) -> SearchResult:
     task = MultiPathTask(
         space, context.settings, context.multipath, target, len(weight_batches), len(logit_batches)
     )
-    progression = fit(
-        task,
-        Alternating(weight_batches, logit_batches),
-        context.settings,
-        context.runtime,
-        device=context.device,
-        seed=context.seed,
-        resume=context.resume,
-        identity=context.identity,
-        reporter=context.reporter,
-    )
+    progression = context.fit(task, batches=Alternating(weight_batches, logit_batches))
     policy = space.best_policy(logit_batches, context, target)
     return SearchResult(policy, space.state_of(policy), target, progression, task.trajectory)
 

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from sbs.config import DQSettings
 from sbs.cost import policy_cost
 from sbs.dq import dq_network, kilobytes, layer_bits, quantizers
-from sbs.engine import fit, sgd
+from sbs.engine import sgd
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, uniform_policy
@@ -36,17 +36,7 @@ def search(context: SearchContext) -> SearchResult:
     share = _share_of_full(context)
     model = dq_network(context.model, settings.start_bits)
     task = DQTask(model, settings, share)
-    progression = fit(
-        task,
-        context.batches,
-        settings,
-        context.runtime,
-        device=context.device,
-        seed=context.seed,
-        resume=context.resume,
-        identity=context.identity,
-        reporter=context.reporter,
-    )
+    progression = context.fit(task, settings)
     if task.fitting is not None:
         model.load_state_dict(task.fitting)
     bits = layer_bits(model, context.image, FIRST_BITS)

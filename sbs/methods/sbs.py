@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sbs.cost.expected import ExpectedCost
-from sbs.engine import fit
 from sbs.errors import SBSError
 from sbs.landing import land
 from sbs.methods.context import SearchContext, SearchResult
@@ -41,17 +40,7 @@ def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResu
         settings,
         steps,
     )
-    progression = fit(
-        task,
-        context.batches,
-        settings,
-        context.runtime,
-        device=context.device,
-        seed=context.seed,
-        resume=context.resume,
-        identity=context.identity,
-        reporter=context.reporter,
-    )
+    progression = context.fit(task)
     policy = extract_policy(space) if target is None else land(space, target, cost_of)
     return SearchResult(policy, plain_state(space.model), target, progression, task.trajectory)
 
