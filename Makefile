@@ -1,5 +1,6 @@
 #   make environment           what the rest needs, in .venv (the others do this first)
 #   make table1                Table 1 at the default scale, from nothing
+#   make table5                Table 5 likewise: the search with and without bit sharing
 #   make test                  all tests
 #   make check                 formatting, linting, types
 #   make bench                 speed and memory of a step, in results/benchmarks.csv and .svg
@@ -9,7 +10,7 @@
 #   make snapshot              copy tables, figures and run records to results/measured/
 #   make restore               put the run records of a snapshot back
 #
-# table1, snapshot and restore take SCALE=name for the scale of config/name.yaml.
+# The tables, snapshot and restore take SCALE=name for the scale of config/name.yaml.
 # PYTHON=/path/to/python names the Python that makes .venv: 3.11 or newer.
 
 PYTHON ?= python3
@@ -25,7 +26,7 @@ CONFIG := config/$(SCALE).yaml
 RESULTS := results/$(SCALE)
 endif
 
-.PHONY: help environment table1 test check bench bench-snapshot lock schema snapshot restore
+.PHONY: help environment table1 table5 test check bench bench-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -41,8 +42,8 @@ environment: .venv/installed
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
 	touch $@
 
-table1: environment
-	$(RUN) snakemake --cores all --configfile $(CONFIG) -- $(RESULTS)/table1.csv
+table1 table5: environment
+	$(RUN) snakemake --cores all --configfile $(CONFIG) -- $(RESULTS)/$@.csv
 
 test: environment
 	$(RUN) python -m pytest -n 2
