@@ -13,9 +13,9 @@ from sbs.multipath import MultiPathConv2d, SharedRangePath, multipath_layers
 BITS = (2, 4, 8)
 
 
-def layer(groups: int = 1) -> tuple[nn.Conv2d, MultiPathConv2d]:
+def layer(groups: int = 1, bias: bool = False) -> tuple[nn.Conv2d, MultiPathConv2d]:
     torch.manual_seed(0)
-    plain = nn.Conv2d(6, 6, 3, stride=2, padding=1, groups=groups, bias=False).double()
+    plain = nn.Conv2d(6, 6, 3, stride=2, padding=1, groups=groups, bias=bias).double()
     options = LayerOptions(32, 32, signed_input=False)
     return plain, MultiPathConv2d(plain, [SharedRangePath(plain.weight, b, options) for b in BITS])
 
@@ -27,12 +27,12 @@ def expected(plain: nn.Conv2d, x: torch.Tensor, mixture: torch.Tensor) -> torch.
         weight = quantizer.quantize(quantizer.standardize(plain.weight), one, bits, signed=True)
         values = quantizer.quantize(x, one, bits, signed=False)
         total = total + part * F.conv2d(values, weight, None, 2, 1, groups=plain.groups)
-    return total
+    return total if plain.bias is None else total + plain.bias.view(1, -1, 1, 1)
 
 
 def test_output_is_the_mixture_of_the_paths() -> None:
-    for groups in (1, 6):
-        plain, paths = layer(groups)
+    for groups, bias in ((1, False), (6, False), (1, True), (6, True)):
+        plain, paths = layer(groups, bias)
         paths.mixture = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
         x = torch.rand(2, 6, 8, 8, dtype=torch.float64)
         torch.testing.assert_close(paths(x), expected(plain, x, paths.mixture))
