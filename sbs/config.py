@@ -160,8 +160,8 @@ class MultipathSettings(_Settings):
     warmup: float = Field(ge=0, lt=1, description="Share of the epochs before logits learn.")
     logit_learning_rate: float = Field(gt=0, description="Adam's, for the logits of the paths.")
     logit_weight_decay: float = Field(ge=0, description="On the logits.")
-    first_temperature: float = Field(gt=0, description="Of the Gumbel softmax; it decays")
-    last_temperature: float = Field(gt=0, description="exponentially to this at the end.")
+    first_temperature: float = Field(gt=0, description="Of the Gumbel softmax, at first.")
+    last_temperature: float = Field(gt=0, description="At the end; it falls exponentially.")
     samples: int = Field(ge=1, description="Policies to sample; the best on logit images wins.")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 from torch.utils.hooks import RemovableHandle
 
+from sbs.errors import SBSError
 from sbs.peer_quantizers import dq_bits, dq_quantize
 
 STEP_RANGE = (2.0**-8, 1.0)
@@ -87,7 +88,14 @@ def dq_network(model: nn.Module, bits: int) -> nn.Module:
     Args:
         model: the network; steps start at ``2^floor(log2(max|W| / (2^(b-1) - 1)))``.
         bits: bitwidth b that everything starts at.
+
+    Raises:
+        SBSError: the network has no ReLU.
     """
+    if not any(isinstance(module, nn.ReLU) for module in model.modules()):
+        raise SBSError(
+            "DQ quantizes activations at ReLUs, and this network has none; take a ResNet"
+        )
     device = next(model.parameters()).device
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.ReLU):
@@ -100,11 +108,9 @@ def dq_network(model: nn.Module, bits: int) -> nn.Module:
     return model
 
 
-def quantizers(model: nn.Module) -> Iterator[tuple[str, FixedPoint]]:
-    """All quantizers by name."""
-    for name, module in model.named_modules():
-        if isinstance(module, FixedPoint):
-            yield name, module
+def quantizers(model: nn.Module) -> Iterator[FixedPoint]:
+    """All quantizers."""
+    return (module for module in model.modules() if isinstance(module, FixedPoint))
 
 
 def kilobytes(model: nn.Module, batch: int, *, signed: bool) -> Tensor:
@@ -117,7 +123,7 @@ def kilobytes(model: nn.Module, batch: int, *, signed: bool) -> Tensor:
     """
     parts = [
         quantizer.bits() * (quantizer.elements / (1 if signed else batch))
-        for _, quantizer in quantizers(model)
+        for quantizer in quantizers(model)
         if quantizer.signed == signed
     ]
     return torch.stack(parts).sum() / (8 * 1024)

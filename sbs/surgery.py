@@ -79,10 +79,10 @@ def quantized_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn
         SBSError: the policy does not fit the network.
     """
     prunables = spec.prunables(model)
-    if policy.quantizer == "dq":
-        return dq_network(model, DQ_BITS)
     filters = {name: layer.weight.shape[0] for name, layer in leaf_layers(model).items()}
     policy.check_layers(filters, [prunable.layer for prunable in prunables])
+    if policy.quantizer == "dq":
+        return dq_network(model, DQ_BITS)
     signed = spec.signed_inputs(model)
     remove_filters(model, prunables, policy)
     first = next(iter(policy.layers))
@@ -114,7 +114,7 @@ def search_network(
         bitwidths: nesting candidates, or None to search no bitwidths.
         group_size: filters a pruning group, or None to search no pruning.
         standardized: see :func:`sbs.gates.group_metrics`.
-        placement: see :class:`sbs.layers.FilterGate`.
+        placement: see :class:`sbs.pruning.FilterGate`.
     """
     signed = spec.signed_inputs(model)
     prunables = spec.prunables(model)

@@ -24,6 +24,7 @@ from sbs.penalty import BAND
 from sbs.policy import uniform_policy
 from sbs.progress import Reporter
 from sbs.surgery import quantized_network
+from tests.test_search import step
 
 CPU = torch.device("cpu")
 IMAGE = (1, 8, 8)
@@ -48,6 +49,7 @@ def context(default_scale: Scale, digits_file: Path, tmp_path: Path) -> SearchCo
         resume=tmp_path,
         identity={},
         reporter=Reporter("test"),
+        image=IMAGE,
         multipath=default_scale.multipath,
     )
 
@@ -57,16 +59,6 @@ def task_of(context: SearchContext, target: float | None, **changes: Any) -> Mul
     multipath = context.multipath.model_copy(update=changes)
     space = MultiPathSpace(context, "dorefa_pact")
     return MultiPathTask(space, context.settings, multipath, target, 3, 2)
-
-
-def step(task: MultiPathTask, iteration: int) -> None:
-    for optimizer in task.optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    task.model.train()
-    task.before_forward(iteration)
-    task.loss(torch.rand(8, *IMAGE), torch.arange(8)).backward()  # type: ignore[no-untyped-call]
-    for optimizer in task.optimizers:
-        optimizer.step()
 
 
 def snapshot(task: MultiPathTask) -> Iterator[tuple[str, Tensor]]:

@@ -29,8 +29,8 @@ def network(bits: int = 4) -> nn.Module:
 
 def test_every_tensor_starts_at_the_bitwidth() -> None:
     model = network(4)
-    assert {int(quantizer.bits()) for _, quantizer in quantizers(model)} == {4}
-    signed = sum(quantizer.signed for _, quantizer in quantizers(model))
+    assert {int(quantizer.bits()) for quantizer in quantizers(model)} == {4}
+    signed = sum(quantizer.signed for quantizer in quantizers(model))
     # 21 convolutions, a linear layer with its bias; 19 ReLUs.
     assert (signed, len(list(quantizers(model))) - signed) == (23, 19)
     model(torch.rand(3, *IMAGE))

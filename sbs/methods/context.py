@@ -60,7 +60,7 @@ class SearchContext:
     resume: Path
     identity: dict[str, Any]
     reporter: Reporter
-    image: tuple[int, ...] = (3, 32, 32)
+    image: tuple[int, ...]
     multipath: MultipathSettings | None = None
     dq: DQSettings | None = None
     haq: HAQSettings | None = None

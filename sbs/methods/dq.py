@@ -69,7 +69,7 @@ class DQTask:
 
     def before_forward(self, iteration: int) -> None:
         """Hold steps and ranges where they may be."""
-        for _, quantizer in quantizers(self.model):
+        for quantizer in quantizers(self.model):
             quantizer.project()
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class DQTask:
         """Kilobytes of weights or activations, and how many are allowed."""
         elements = sum(
             quantizer.elements / (1 if signed else self._batch)
-            for _, quantizer in quantizers(self.model)
+            for quantizer in quantizers(self.model)
             if quantizer.signed == signed
         )
         allowed = self.share * FULL_PRECISION * elements / (8 * 1024)
@@ -99,7 +99,7 @@ class DQTask:
     @torch.no_grad()
     def epoch_summary(self) -> dict[str, float]:
         """Sizes; and the network is kept if it keeps to them."""
-        for _, quantizer in quantizers(self.model):
+        for quantizer in quantizers(self.model):
             quantizer.project()
         found = {side: self.sizes(side == _side(True)) for side in self._sizes}
         if all(float(size) <= allowed for size, allowed in found.values()):

@@ -74,6 +74,7 @@ def run_episodes(
     """Let the agent act and learn, episode after episode."""
     agent = Agent(env, settings.warmup_episodes, derive_seed(context.seed, "agent") % 2**32)
     for episode in range(settings.episodes):
+        started = time.perf_counter()
         generator = torch.Generator().manual_seed(derive_seed(context.seed, "actions", episode))
         state, _ = env.reset()
         states, actions, done, reward = [], [], False, 0.0
@@ -85,6 +86,7 @@ def run_episodes(
         # The replay is drawn with NumPy's global generator; what came before must not matter.
         seed_everything(derive_seed(context.seed, "learning", episode))
         agent.learn(episode)
+        log.complete(time.perf_counter() - started)
         latest = log.episodes[episode]
         context.reporter.line(
             f"episode {episode + 1}/{settings.episodes} accuracy {latest['accuracy']:.2f} "
@@ -185,18 +187,19 @@ class EpisodeLog:
                 )
             self.episodes.append(episode)
         else:
-            started = time.perf_counter()
             accuracy, reward = measure(bits)
-            seconds = time.perf_counter() - started
-            self.episodes.append(
-                {"bits": bits, "accuracy": accuracy, "reward": reward, "seconds": seconds}
-            )
-            content = {"episodes": self.episodes, "interruptions": self.interruptions}
-            write_text_atomically(self.path, json.dumps(content))
+            self.episodes.append({"bits": bits, "accuracy": accuracy, "reward": reward})
         return float(self.episodes[-1]["reward"])
 
+    def complete(self, seconds: float) -> None:
+        """Write the latest episode down, with the time of its actions, reward and learning."""
+        if len(self.episodes) > len(self._recorded):
+            self.episodes[-1]["seconds"] = seconds
+            content = {"episodes": self.episodes, "interruptions": self.interruptions}
+            write_text_atomically(self.path, json.dumps(content))
+
     def progression(self) -> Progression:
-        """History and time; the agent's own learning is a small part of it and not counted."""
+        """History and time; replayed episodes count as they took when they were new."""
         history = [
             {"epoch": n + 1} | {key: e[key] for key in ("accuracy", "reward", "seconds")}
             for n, e in enumerate(self.episodes)
