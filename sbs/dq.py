@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 from torch.utils.hooks import RemovableHandle
 
+from sbs import kernels
 from sbs.errors import SBSError
-from sbs.peer_quantizers import dq_bits, dq_quantize
+from sbs.peer_quantizers import dq_bits
 
 STEP_RANGE = (2.0**-8, 1.0)
 WEIGHT_RANGE = (2.0**-8, 127.0)
@@ -50,7 +51,7 @@ class FixedPoint(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Quantize a tensor of any shape; note how many elements it has."""
         self.elements = x.numel()
-        return dq_quantize(x, self.step, self.largest, signed=self.signed)
+        return kernels.fixed_point(x, self.step, self.largest, signed=self.signed)
 
     def bits(self) -> Tensor:
         """Bitwidth, differentiable."""
@@ -65,8 +66,8 @@ class FixedPoint(nn.Module):
         self.largest.clamp_(low + MARGIN, high - MARGIN)
 
     def _clip(self, gradient: Tensor) -> Tensor:
-        limit = self.step.detach().abs()
-        return torch.minimum(torch.maximum(gradient, -limit), limit)
+        limit = self.step.detach()
+        return gradient.clamp(-limit, limit)
 
 
 class DQReLU(nn.Module):
@@ -121,12 +122,12 @@ def kilobytes(model: nn.Module, batch: int, *, signed: bool) -> Tensor:
         batch: images of that pass.
         signed: weights and biases, else activations. A kilobyte has 1024 bytes, as in DQ.
     """
-    parts = [
-        quantizer.bits() * (quantizer.elements / (1 if signed else batch))
-        for quantizer in quantizers(model)
-        if quantizer.signed == signed
-    ]
-    return torch.stack(parts).sum() / (8 * 1024)
+    chosen = [quantizer for quantizer in quantizers(model) if quantizer.signed == signed]
+    steps = torch.stack([quantizer.step for quantizer in chosen])
+    ranges = torch.stack([quantizer.largest for quantizer in chosen])
+    elements = steps.new_tensor([quantizer.elements for quantizer in chosen])
+    bits = dq_bits(steps, ranges, signed=signed)
+    return (bits * elements).sum() / (8 * 1024 * (1 if signed else batch))
 
 
 def layer_bits(

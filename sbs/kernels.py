@@ -129,6 +129,15 @@ def pact(x: Tensor, clip: Tensor, bits: int) -> Tensor:
     return y
 
 
+def fixed_point(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
+    """:func:`sbs.peer_quantizers.dq_quantize`, fast."""
+    if _has_kernel(x, step):
+        y: Tensor = functions.FixedPoint.apply(x, step, largest, signed)
+        return y
+    y = _reference(x, peer_quantizers.dq_quantize, signed=signed)(x, step, largest)
+    return y
+
+
 def gated_quantize(x: Tensor, interval: Tensor, grids: Grids) -> Quantized:
     """:func:`sbs.gates.gated_quantize`, fast; bitwidths are taken to nest."""
     if _has_kernel(x, interval):

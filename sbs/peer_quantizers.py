@@ -72,7 +72,7 @@ def power_of_two(step: Tensor) -> Tensor:
 
 
 def dq_bits(step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
-    """Bitwidth that step and range stand for: a scalar, differentiable in both.
+    """Bitwidths that steps and ranges of any shape stand for, differentiable in both.
 
     ``ceil(log2(q / d + 1) + 1)``, at least 2, with a sign; ``ceil(log2(q / d + 1))``, at least 1,
     without; q is the range rounded to a multiple of d. Ceiling and rounding are straight-through.

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sbs import gates, kernels, native, quantizer
+from sbs import gates, kernels, native, peer_quantizers, quantizer
 
 SHAPES = [(0, 3), (1,), (5, 4, 3, 2), (2, 3, 8, 8), (70, 30, 7, 5)]
 BITWIDTHS = [(2, 4, 8), (3, 6, 12), (1, 2, 4, 8), (2, 6)]
@@ -110,6 +110,34 @@ def test_boundaries_count_as_outside() -> None:
     for function in (quantizer.quantize, kernels.quantize):
         _, grad_x, _ = fixed(x, 1.0, 2, False, function)
         assert (grad_x != 0).tolist() == [False, False, True, True]
+
+
+def dq(
+    x: Tensor, step: float, largest: float, signed: bool, function: Callable[..., Tensor]
+) -> Any:
+    """Output of DQ's quantizer, and gradients of input, step and range."""
+    x = leaf(x)
+    parameters = [torch.tensor(v, dtype=x.dtype, requires_grad=True) for v in (step, largest)]
+    y = function(x, *parameters, signed=signed)
+    (y * randn(y.shape, 3, y.dtype)).sum().backward()
+    return y, x.grad, *(parameter.grad for parameter in parameters)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("step", "largest"), [(0.3, 0.8), (0.125, 1.875), (1.0, 3.0)])
+def test_fixed_point(shape: tuple[int, ...], signed: bool, step: float, largest: float) -> None:
+    x = randn(shape, 1)
+    want = dq(x, step, largest, signed, peer_quantizers.dq_quantize)
+    got = dq(x, step, largest, signed, kernels.fixed_point)
+    assert_all_close(got, want, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_fixed_point_on_its_ties_and_ends(signed: bool) -> None:
+    x = torch.arange(-40, 41, dtype=torch.float32) / 16
+    want = dq(x, 0.125, 1.875, signed, peer_quantizers.dq_quantize)
+    assert_all_close(dq(x, 0.125, 1.875, signed, kernels.fixed_point), want)
 
 
 def test_any_layout_gives_the_same() -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import torch
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCES = sorted(Path(__file__).parent.glob("*.cpp"))
+HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 CACHE_VARIABLE = "SBS_KERNEL_CACHE"
 """Environment variable: folder of compiled kernels, by default below the user's cache folder."""
 
@@ -66,7 +67,7 @@ def _build(library: Path) -> None:
         print(f"building the kernels for this machine in {library.parent}", file=sys.stderr)
         cpp_extension.load(
             library.stem,
-            [str(SOURCE)],
+            [str(source) for source in SOURCES],
             extra_cflags=flags,
             extra_ldflags=[flag for flag in flags if flag == "-fopenmp"],
             build_directory=folder,
@@ -85,7 +86,8 @@ def _flags() -> list[str]:
 
 def _digest() -> str:
     """Of all that the library is made from, the processor's instructions too."""
-    parts = [SOURCE.read_text(), *_flags(), torch.__version__, platform.machine(), _instructions()]
+    parts = [path.read_text() for path in (*SOURCES, *HEADERS)]
+    parts += [*_flags(), torch.__version__, platform.machine(), _instructions()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

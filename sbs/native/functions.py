@@ -70,6 +70,25 @@ class Quantize(torch.autograd.Function):
         return *results, None, None, None, None
 
 
+class FixedPoint(torch.autograd.Function):
+    """DQ's quantizer."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Tensor, largest: Tensor, signed: bool) -> Tensor:
+        """Computes, and saves what the gradients need."""
+        x = _dense(x)
+        ctx.save_for_backward(x, step, largest)
+        ctx.signed = signed
+        y: Tensor = torch.ops.sbs.fixed_point(x, step, largest, signed)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the tensors among the arguments of :meth:`forward`."""
+        results = torch.ops.sbs.fixed_point_backward(grads[0], *ctx.saved_tensors, ctx.signed)
+        return *results, None
+
+
 class NormQuantize(torch.autograd.Function):
     """Batch norm, addition, ReLU and quantizer. ``norm`` is a :class:`sbs.kernels.Norm`."""
 
