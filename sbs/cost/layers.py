@@ -56,20 +56,21 @@ class LayerShape:
 
 
 def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerShape, ...]:
-    """Shapes of a network's layers in forward order, from one pass without arithmetic.
+    """Shapes of a network's layers in forward order, from one pass of an empty image.
 
     Args:
         model: the network; left as it is.
         input_shape: (C, H, W) of an image.
     """
     shapes: list[LayerShape] = []
-    twin = copy.deepcopy(model).to("meta").eval()
+    # Not on the meta device, which loads the compiler: that takes longer than the pass.
+    twin = copy.deepcopy(model).cpu().eval()
     for name, module in twin.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(_recorder(name, shapes))
     with torch.no_grad():
         dtype = next(twin.parameters()).dtype
-        twin(torch.zeros(1, *input_shape, device="meta", dtype=dtype))
+        twin(torch.zeros(1, *input_shape, dtype=dtype))
     return tuple(shapes)
 
 

@@ -10,6 +10,7 @@ from sbs import checkpoints
 from sbs.config import FinetuneSettings, RuntimeSettings
 from sbs.data import EvalBatches, load_dataset
 from sbs.devices import choose_device
+from sbs.engine import Progression
 from sbs.evaluate import Accuracy, evaluate
 from sbs.finetune import Classification
 from sbs.models import NetworkSpec, get_spec
@@ -23,11 +24,10 @@ def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: 
     bench = Workbench("finetune", job, data, {"policy": policy, "start": start})
     settings: FinetuneSettings = bench.section("finetune", FinetuneSettings)
     chosen = Policy.load(policy)
-    if chosen.quantizer == "dq":
-        # DQ has learnt everything in one stage already.
-        settings = settings.model_copy(update={"epochs": 0})
     model = bench.to_device(with_weights(bench.model, bench.spec, chosen, start))
-    progression = bench.fit(Classification(model, settings), settings)
+    progression = Progression()
+    if chosen.quantizer != "dq":  # which has learnt everything in one stage already
+        progression = bench.fit(Classification(model, settings), settings)
     checkpoints.save_weights(plain_state(model), weights)
     bench.finish(chosen, progression, model, record)
 
