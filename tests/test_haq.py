@@ -143,9 +143,17 @@ def test_rewards_lose_their_moving_average() -> None:
     assert float(buffer.sample(4).rewards.mean()) == pytest.approx(3 - 2)
 
 
+def test_exploration_narrows_as_the_authors_do_whatever_the_length() -> None:
+    authors = Agent(env_of(), episodes=600, warmup=20, seed=0)
+    assert authors.deviation(20) == 0.5
+    assert authors.deviation(21) == pytest.approx(0.5 * 0.99)
+    short = Agent(env_of(), episodes=60, warmup=2, seed=0)
+    assert short.deviation(59) == pytest.approx(authors.deviation(590))
+
+
 def test_agent_learns_which_action_pays() -> None:
     env = PrecisionEnv(SHAPES[1:3], (2, 8), lambda bits: 0.0, 1.0, lambda bits: 0.0)
-    agent = Agent(env, warmup=20, seed=0)
+    agent = Agent(env, episodes=120, warmup=20, seed=0)
     for episode in range(120):
         torch.manual_seed(episode)
         np.random.seed(episode)

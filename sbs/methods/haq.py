@@ -72,7 +72,8 @@ def run_episodes(
     env: PrecisionEnv, settings: HAQSettings, context: SearchContext, log: EpisodeLog
 ) -> None:
     """Let the agent act and learn, episode after episode."""
-    agent = Agent(env, settings.warmup_episodes, derive_seed(context.seed, "agent") % 2**32)
+    seed = derive_seed(context.seed, "agent") % 2**32
+    agent = Agent(env, settings.episodes, settings.warmup_episodes, seed)
     for episode in range(settings.episodes):
         started = time.perf_counter()
         generator = torch.Generator().manual_seed(derive_seed(context.seed, "actions", episode))

@@ -26,6 +26,9 @@ TARGET_RATE = 0.01
 BATCH = 64
 EPISODES_KEPT = 128
 FIRST_DEVIATION, DEVIATION_DECAY = 0.5, 0.99
+LEARNING_EPISODES = 580
+"""Of the authors' 600; shorter searches narrow their exploration over the same share of them."""
+
 BASELINE_DECAY = 0.5
 
 
@@ -55,15 +58,16 @@ class HaqDDPG(DDPG):
 class Agent:
     """Acts, remembers and learns, an episode at a time."""
 
-    def __init__(self, env: PrecisionEnv, warmup: int, seed: int) -> None:
+    def __init__(self, env: PrecisionEnv, episodes: int, warmup: int, seed: int) -> None:
         """Set up the networks.
 
         Args:
             env: the environment.
-            warmup: episodes of uniformly random actions, without learning.
+            episodes: how many there will be.
+            warmup: episodes of uniformly random actions at first, without learning.
             seed: seed of the networks.
         """
-        self.env, self.warmup = env, warmup
+        self.env, self.episodes, self.warmup = env, episodes, warmup
         self.steps = 2 * len(env.shapes)
         self.model = HaqDDPG(
             "MlpPolicy",
@@ -84,10 +88,15 @@ class Agent:
         if episode < self.warmup:
             return torch.rand(1, generator=generator).numpy()
         mean, _ = self.model.predict(state, deterministic=True)
-        deviation = FIRST_DEVIATION * DEVIATION_DECAY ** (episode - self.warmup)
         drawn = torch.empty(1)
+        deviation = self.deviation(episode)
         torch.nn.init.trunc_normal_(drawn, float(mean[0]), deviation, 0.0, 1.0, generator)
         return drawn.numpy()
+
+    def deviation(self, episode: int) -> float:
+        """Width of the exploration after the warm-up."""
+        passed = (episode - self.warmup) / max(1, self.episodes - self.warmup)
+        return float(FIRST_DEVIATION * DEVIATION_DECAY ** (LEARNING_EPISODES * passed))
 
     def remember(
         self, states: list[Vector], actions: list[Vector], last: Vector, reward: float
