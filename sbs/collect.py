@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from sbs.budgets import search_share
 from sbs.errors import SBSError
 from sbs.records import RunRecord, replacing
 
@@ -20,6 +21,7 @@ SEARCH_COLUMNS = {
     "threads": "search_threads",
     "target": "target",
 }
+SHARE = "search_share"
 
 
 def write_runs(records: Sequence[Path], output: Path) -> None:
@@ -74,11 +76,12 @@ def _row(record: RunRecord, search: RunRecord | None) -> dict[str, Any]:
     searched = search is not None and search.history
     for name, column in SEARCH_COLUMNS.items():
         row[column] = getattr(search, name) if searched else None
+    row[SHARE] = search_share(search.method, search.settings) if search else None
     return row
 
 
 def _columns() -> list[str]:
     first = ["scale", "dataset", *KEY, "top1", "top5", "bops", "bop_ratio"]
-    first += ["memory_bytes", "memory_ratio", *SEARCH_COLUMNS.values()]
+    first += ["memory_bytes", "memory_ratio", *SEARCH_COLUMNS.values(), SHARE]
     last = ["train_seconds", "train_device", "precision"]
     return [*first, *last, "git_revision", "settings_sha256", "dataset_sha256"]

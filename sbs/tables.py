@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from sbs.comparisons import LEVEL, ties
+
 MISSING = "–"
 
 LABELS = {
@@ -49,7 +51,9 @@ def table1(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Measured and published cells in columns of their own: BOPs in millions, hours of one
         device, accuracies in percent. ``*_std`` is the sample standard deviation over ``seeds``
-        runs, empty for one. Published values are the paper's, on CIFAR-100, whatever the scale.
+        runs, empty for one. ``top1_ties`` names the methods of the same network whose top-1
+        differs by no more than the noise over seeds (:mod:`sbs.comparisons`). Published values are
+        the paper's, on CIFAR-100, whatever the scale.
     """
     return _table("table1", runs[runs["variant"] == "default"], published)
 
@@ -88,8 +92,11 @@ def table5(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
 
 def _table(name: str, runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    for (network, method), group in runs.groupby(["network", "method"], sort=False):
-        rows.append(_measured(group) | _published(published, name, network, method))
+    for network, of_network in runs.groupby("network", sort=False):
+        tied = ties(of_network, "top1")
+        for method, group in of_network.groupby("method", sort=False):
+            cells = _measured(group) | {"top1_ties": " ".join(tied[str(method)])}
+            rows.append(cells | _published(published, name, network, method))
     table = pd.DataFrame(rows)
     order = {method: position for position, method in enumerate(LABELS)}
     table["position"] = table["method"].map(lambda method: order.get(method, len(order)))
@@ -113,7 +120,9 @@ def rendering(table: pd.DataFrame, title: str = "Table 1") -> str:
         lines += [f"Measured with the shortened schedules of `config/{scale}.yaml`.", ""]
     lines += [
         "Search cost is the time of one search on one device; the paper's device is a TITAN Xp.",
-        "Accuracy: mean ± sample standard deviation (number of seeds).",
+        "Its share is that of the training which the method's own authors give a search.",
+        "Accuracy: mean ± sample standard deviation (number of seeds). Methods tie where Welch's",
+        f"t-test finds no difference in top-1 (p ≥ {LEVEL}).",
         "",
     ]
     shown = pd.DataFrame([_rendered(row) for _, row in table.iterrows()])
@@ -136,6 +145,7 @@ def _measured(group: pd.DataFrame) -> dict[str, Any]:
         "memory_kb": group["memory_bytes"].mean() / 1e3,
         "memory_ratio": group["memory_ratio"].mean(),
         "search_hours": group["search_device_hours"].mean(),
+        "search_share": group["search_share"].mean(),
         "search_device": first["search_device"],
         "search_peak_memory_mb": group["search_peak_memory_bytes"].mean() / 1e6,
     }
@@ -164,10 +174,12 @@ def _published(
 def _rendered(row: pd.Series) -> dict[str, str]:
     cells = {"Network": row["network"], "Method": row["label"]}
     cells |= _costs(row, "", hours_digits=4, hours="search_hours")
+    cells["share of authors' search (%)"] = _number(100 * row["search_share"], 1)
     cells["peak memory (MB)"] = _number(row.get("search_peak_memory_mb"), 0)
     for metric, name in (("top1", "top-1 (%)"), ("top5", "top-5 (%)")):
         mean = _spread(row[f"{metric}_mean"], row.get(f"{metric}_std"))
         cells[name] = f"{mean} ({row['seeds']})"
+    cells["ties with"] = ", ".join(LABELS.get(m, m) for m in row["top1_ties"].split()) or MISSING
     for side in ("search", "published"):
         for what, unit in (("hours", "time"), ("memory", "memory")):
             ratio = row.get(f"{side}_{what}_over_sharing")

@@ -43,7 +43,7 @@ LAYERS = {
     "learning": {"data", "engine", "evaluate", "finetune", "landing", "penalty", "search"},
     "methods": {"methods"},
     "stages": {"stages"},
-    "results": {"collect", "figures", "tables"},
+    "results": {"budgets", "collect", "comparisons", "figure4", "figures", "tables"},
     "surface": {"__init__", "cli"},
 }
 RANKS = {entry: rank for rank, entries in enumerate(LAYERS.values()) for entry in entries}

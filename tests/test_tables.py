@@ -7,8 +7,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sbs.collect import collect, write_runs
+from sbs.comparisons import tie
 from sbs.errors import SBSError
 from sbs.records import RunRecord
 from sbs.tables import LABELS, WITHOUT_SHARING, rendering, table1, table2, table5
@@ -25,7 +28,12 @@ def record(**changes: Any) -> RunRecord:
         "method": "sbs",
         "variant": "default",
         "seed": 0,
-        "settings": {"runtime": {"precision": "fp32"}},
+        "settings": {
+            "runtime": {"precision": "fp32"},
+            "search": {"epochs": 6},
+            "dq": {"epochs": 16},
+            "haq": {"episodes": 60, "images": 2000},
+        },
         "settings_sha256": "a",
         "inputs": {},
         "dataset": "digits",
@@ -108,6 +116,44 @@ def test_mean_and_sample_deviation_over_seeds() -> None:
     assert table.loc["sbs", "seeds"] == 2
     assert table.loc["sbs", "search_hours"] == pytest.approx(0.01)
     assert pd.isna(table.loc["fp", "top1_std"])
+
+
+def test_share_of_the_search_that_the_authors_run() -> None:
+    records = []
+    for method in ("sbs", "dnas", "dq", "haq", "fixed4"):
+        records += [record(method=method), record(method=method, stage="search")]
+    shares = table1(collect(records), PUBLISHED).set_index("method")["search_share"]
+    assert shares["sbs"] == 6 / 30
+    assert shares["dnas"] == 6 / 90
+    assert shares["dq"] == 16 / 160
+    assert shares["haq"] == pytest.approx(0.1 * 0.1)
+    assert pd.isna(shares["fixed4"])
+
+
+def test_differences_within_the_noise_are_ties() -> None:
+    samples = {"sbs": (90.0, 91.0, 92.0), "sbs_q": (90.5, 91.5, 91.0), "dq": (80.0, 80.5, 81.0)}
+    records = [record(stage="pretrain", method="fp")]
+    for method, values in samples.items():
+        records += [record(method=method, seed=n, top1=value) for n, value in enumerate(values)]
+    table = table1(collect(records), PUBLISHED)
+    tied = table.set_index("method")["top1_ties"]
+    assert tied.to_dict() == {"fp": "", "dq": "", "sbs_q": "sbs", "sbs": "sbs_q"}
+    assert "| SBS-Q " in rendering(table).splitlines()[-2]
+
+
+@given(st.lists(st.floats(60, 70), min_size=3, max_size=6), st.floats(5, 20))
+def test_a_tie_is_symmetric_and_a_wide_gap_is_none(values: list[float], gap: float) -> None:
+    near, far = pd.Series(values), pd.Series(values) + 100 * gap
+    assert tie(near, near)
+    assert not tie(near, far)
+    assert tie(near, far) == tie(far, near)
+
+
+def test_equal_and_different_constants() -> None:
+    one, other = pd.Series([1.0, 1.0]), pd.Series([2.0, 2.0])
+    assert tie(one, one) is True
+    assert tie(one, other) is False
+    assert tie(one, other[:1]) is None
 
 
 def test_published_columns_are_the_papers_cells() -> None:
