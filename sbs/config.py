@@ -171,6 +171,7 @@ class DQSettings(TrainSettings):
     start_bits: int = Field(ge=2, le=8, description="Bitwidth that everything starts at.")
     weight_penalty: float = Field(ge=0, description="λ of the weights' size, in KB squared.")
     activation_penalty: float = Field(ge=0, description="λ of the activations' size.")
+    margin: float = Field(ge=0, lt=1, description="Share of the sizes that the loss leaves free.")
 
 
 class HAQSettings(_Settings):
@@ -182,6 +183,12 @@ class HAQSettings(_Settings):
     learning_rate: float = Field(gt=0, description="Of that epoch.")
     lowest_bits: int = Field(ge=2, description="Of weights and activations.")
     highest_bits: int = Field(le=8, description="Of weights and activations.")
+
+    @model_validator(mode="after")
+    def _check(self) -> HAQSettings:
+        if self.lowest_bits > self.highest_bits:
+            raise ValueError("lowest_bits is above highest_bits; exchange them")
+        return self
 
 
 class FinetuneSettings(TrainSettings):

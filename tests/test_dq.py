@@ -88,9 +88,10 @@ def test_steps_and_ranges_stay_where_they_may_be() -> None:
 
 def test_penalty_counts_what_exceeds_the_allowed_size(default_scale: Scale) -> None:
     images, labels = torch.rand(4, *IMAGE), torch.arange(4)
+    settings = default_scale.dq.model_copy(update={"margin": 0.0})
     losses = {}
     for share in (4 / 32, 2 / 32):
-        task = DQTask(network(4).eval(), default_scale.dq, share)
+        task = DQTask(network(4).eval(), settings, share)
         losses[share] = float(task.loss(images, labels).detach())
         over = [
             max(0.0, float(size.detach()) - allowed)
@@ -98,6 +99,10 @@ def test_penalty_counts_what_exceeds_the_allowed_size(default_scale: Scale) -> N
         ]
     expected = 0.1 * sum(value**2 for value in over)
     assert losses[2 / 32] - losses[4 / 32] == pytest.approx(expected, rel=1e-3)
+
+    with_margin = settings.model_copy(update={"margin": 0.5})
+    halved = DQTask(network(4).eval(), with_margin, 4 / 32).loss(images, labels)
+    assert float(halved.detach()) == pytest.approx(losses[2 / 32], rel=1e-3)
 
 
 def test_search_keeps_to_the_memory_and_its_files_give_the_same_network(

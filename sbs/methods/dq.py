@@ -73,7 +73,10 @@ class DQTask:
             quantizer.project()
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy plus ``λ relu(S - S_0)^2`` for weights and for activations."""
+        """Cross-entropy plus ``λ relu(S - S_0)^2`` for weights and for activations.
+
+        S_0 is a margin below the allowed size: the square pulls S to S_0 from above only.
+        """
         entropy = F.cross_entropy(self.model(images).float(), labels)
         self._batch = len(images)
         total = entropy
@@ -83,7 +86,8 @@ class DQTask:
         ):
             size, allowed = self.sizes(signed)
             self._sizes[_side(signed)] = size.detach()
-            total = total + penalty * F.relu(size - allowed) ** 2
+            aim = (1 - self.settings.margin) * allowed
+            total = total + penalty * F.relu(size - aim) ** 2
         return total
 
     def sizes(self, signed: bool) -> tuple[Tensor, float]:
