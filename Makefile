@@ -1,6 +1,8 @@
 #   make environment           what the rest needs, in .venv (the others do this first)
 #   make table1                Table 1 at the default scale, from nothing
+#   make table2                Table 2 likewise: methods by memory footprint
 #   make table5                Table 5 likewise: the search with and without bit sharing
+#   make fig4                  Figure 4 likewise: accuracy against BOPs and memory, many more runs
 #   make test                  all tests
 #   make check                 formatting, linting, types
 #   make bench                 speed and memory of a step, in results/benchmarks.csv and .svg
@@ -10,7 +12,7 @@
 #   make snapshot              copy tables, figures and run records to results/measured/
 #   make restore               put the run records of a snapshot back
 #
-# The tables, snapshot and restore take SCALE=name for the scale of config/name.yaml.
+# Tables, figure, snapshot and restore take SCALE=name for the scale of config/name.yaml.
 # PYTHON=/path/to/python names the Python that makes .venv: 3.11 or newer.
 
 PYTHON ?= python3
@@ -26,7 +28,7 @@ CONFIG := config/$(SCALE).yaml
 RESULTS := results/$(SCALE)
 endif
 
-.PHONY: help environment table1 table5 test check bench bench-snapshot lock schema snapshot restore
+.PHONY: help environment table1 table2 table5 fig4 test check bench bench-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -42,7 +44,7 @@ environment: .venv/installed
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
 	touch $@
 
-table1 table5: environment
+table1 table2 table5 fig4: environment
 	$(RUN) snakemake --cores all --configfile $(CONFIG) -- $(RESULTS)/$@.csv
 
 test: environment

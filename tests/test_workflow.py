@@ -36,6 +36,9 @@ for option in ("--output", "--weights", "--record", "--policy"):
 """
 
 
+SEARCHES_OF_SBS = ("sbs_p", "sbs_q", "sbs")
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A working copy of the workflow with a small config: one network, one seed."""
@@ -45,6 +48,8 @@ def copy(tmp_path: Path) -> Path:
     edit(tmp_path, networks=["resnet20"], seeds=[0])
     edit(tmp_path, "pretrain", epochs=2, seeds=[0])
     edit(tmp_path, "search", epochs=3)
+    edit(tmp_path, "dq", epochs=3)
+    edit(tmp_path, "haq", episodes=3, warmup_episodes=1, images=128)
     edit(tmp_path, "finetune", epochs=3)
     return tmp_path
 
@@ -204,16 +209,55 @@ def test_table_1_on_real_digits_is_the_same_after_a_kill(copy: Path) -> None:
 
     same = [name for name in whole if not name.startswith(("search_", "published_search"))]
     pd.testing.assert_frame_equal(whole[same], again[same], check_exact=True)
-    assert list(whole["method"]) == ["fp", "fixed4", "sbs_p", "sbs_q", "sbs"]
+    assert list(whole["method"]) == [*("fp", "fixed4", "dq", "haq", "dnas"), *SEARCHES_OF_SBS]
     assert whole["seeds"].eq(1).all()
-    searched = whole.set_index("method").loc[["sbs_p", "sbs_q", "sbs"]]
-    assert searched["search_hours"].gt(0).all()
-    full, four = (whole.set_index("method").loc[m, "bops_m"] for m in ("fp", "fixed4"))
-    for method, target in (("sbs_p", 0.7 * full), ("sbs_q", four), ("sbs", four)):
-        assert 0.95 * target <= searched.loc[method, "bops_m"] <= target
+    rows = whole.set_index("method")
+    assert rows["search_hours"].drop(["fp", "fixed4"]).gt(0).all()
+    targets = dict.fromkeys(("dnas", *SEARCHES_OF_SBS), rows.loc["fixed4", "bops_m"])
+    targets["sbs_p"] = 0.7 * rows.loc["fp", "bops_m"]
+    for method, target in targets.items():
+        assert 0.95 * target <= rows.loc[method, "bops_m"] <= target
+    assert rows.loc["haq", "bops_m"] <= rows.loc["fixed4", "bops_m"]
     assert "the two do not compare" in (copy / "results/table1.md").read_text()
     assert (copy / "results/notebooks/table1.html").exists()
     assert planned(copy, "results/table1.csv") == set()
+
+
+@pytest.mark.end_to_end
+def test_the_other_tables_and_figure_4(copy: Path) -> None:
+    """Real runs of ResNet-56, of one epoch each, to everything else that the sheet feeds."""
+    edit(copy, networks=["resnet56"])
+    for stage in ("pretrain", "search", "finetune"):
+        edit(copy, stage, epochs=1)
+    sheet = copy / "config" / "experiments.tsv"
+    kept = {"fixed4 default", "sbs memory", "sbs_q default", "sbs_q multi-path"}
+    first, *rows = sheet.read_text().splitlines()
+    rows = [row for row in rows if row.startswith("resnet56")]
+    rows = [row for row in rows if " ".join(row.split("\t")[1:3]) in kept]
+    sheet.write_text("\n".join([first, *rows]) + "\n")
+    results = copy / "results"
+    outputs = ["results/table2.csv", "results/table5.csv", "results/fig4.svg"]
+    done = snakemake(copy, *outputs)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    table2 = pd.read_csv(results / "table2.csv")
+    assert list(table2["method"]) == ["fp", "fixed4", "sbs"]
+    assert table2["memory_kb"].iloc[2] <= table2["memory_kb"].iloc[1]
+    assert "| published memory (KB) |" in (results / "table2.md").read_text()
+    table5 = pd.read_csv(results / "table5.csv")
+    assert list(table5["method"]) == ["sbs_q", "sbs_q_without_sharing"]
+    assert table5["search_hours_over_sharing"].iloc[1] > 1
+    points = pd.read_csv(results / "fig4.csv")
+    assert {"measured", "published"} == set(points["source"])
+    assert (results / "notebooks" / "fig4.html").exists()
+
+
+def test_the_default_goal_is_every_table_and_figure_with_runs(copy: Path) -> None:
+    few = planned(copy)
+    assert {"table", "trajectory", "collect"} <= few
+    assert "figure4" not in few
+    edit(copy, networks=["resnet20", "resnet56"])
+    assert "figure4" in planned(copy)
 
 
 def kill_training_jobs(process: subprocess.Popen[bytes], folder: Path, count: int) -> int:

@@ -85,3 +85,23 @@ def records(wildcards):
 def gpus():
     """GPUs that a training job takes: one if there is any to take."""
     return int(scale.runtime.device != "cpu" and shutil.which("nvidia-smi") is not None)
+
+
+def goals():
+    """Tables and figures that have runs at this scale."""
+    made = {table for row in experiments for table in row.tables}
+    return [f"<results>/{name}.csv" for name in sorted(made)]
+
+
+def executed(parameters):
+    """Shell command that executes a rule's notebook and shows it as HTML.
+
+    It is written to a log, which survives a failure, and copied on success.
+    """
+    return (
+        "(jupytext --quiet --to ipynb --output - {input.notebook}"
+        f" | papermill --no-progress-bar {parameters} - {{log.notebook}}"
+        " && cp {log.notebook} {output.notebook}"
+        " && jupyter nbconvert --log-level WARN --to html --output-dir $(dirname {output.html})"
+        " {output.notebook}) > {log.text} 2>&1"
+    )

@@ -13,7 +13,6 @@ rule collect:
         "sbs collect {input.records} --output {output.runs} > {log} 2>&1"
 
 
-# The executed notebook is written to a log, which survives a failure, and copied on success.
 rule table:
     input:
         notebook="notebooks/{table}.py",
@@ -34,13 +33,36 @@ rule table:
     params:
         code=source_digest("sbs.tables"),
     shell:
-        "(jupytext --quiet --to ipynb --output - {input.notebook}"
-        " | papermill --no-progress-bar -p runs_path {input.runs}"
-        " -p published_path {input.published} -p csv_path {output.csv}"
-        " -p markdown_path {output.markdown} - {log.notebook}"
-        " && cp {log.notebook} {output.notebook}"
-        " && jupyter nbconvert --log-level WARN --to html --output-dir $(dirname {output.html})"
-        " {output.notebook}) > {log.text} 2>&1"
+        executed(
+            "-p runs_path {input.runs} -p published_path {input.published}"
+            " -p csv_path {output.csv} -p markdown_path {output.markdown}"
+        )
+
+
+rule figure4:
+    input:
+        notebook="notebooks/fig4.py",
+        runs="<results>/runs/fig4.csv",
+        published="config/published.csv",
+    output:
+        csv="<results>/fig4.csv",
+        figure=report(
+            "<results>/fig4.svg", caption="../report/fig4.rst", category="Figures"
+        ),
+        notebook="<results>/notebooks/fig4.ipynb",
+        html="<results>/notebooks/fig4.html",
+    log:
+        notebook="<results>/logs/notebooks/fig4.ipynb",
+        text="<results>/logs/notebooks/fig4.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=source_digest("sbs.figure4"),
+    shell:
+        executed(
+            "-p runs_path {input.runs} -p published_path {input.published}"
+            " -p csv_path {output.csv} -p figure_path {output.figure}"
+        )
 
 
 rule trajectory:
@@ -63,9 +85,4 @@ rule trajectory:
     params:
         code=source_digest("sbs.figures"),
     shell:
-        "(jupytext --quiet --to ipynb --output - {input.notebook}"
-        " | papermill --no-progress-bar -p record_path {input.record}"
-        " -p figure_path {output.figure} - {log.notebook}"
-        " && cp {log.notebook} {output.notebook}"
-        " && jupyter nbconvert --log-level WARN --to html --output-dir $(dirname {output.html})"
-        " {output.notebook}) > {log.text} 2>&1"
+        executed("-p record_path {input.record} -p figure_path {output.figure}")
