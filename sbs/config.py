@@ -171,6 +171,7 @@ class DQSettings(TrainSettings):
     start_bits: int = Field(ge=2, le=8, description="Bitwidth that everything starts at.")
     weight_penalty: float = Field(ge=0, description="λ of the weights' size, in KB squared.")
     activation_penalty: float = Field(ge=0, description="λ of the activations' size.")
+    quantizer_rate: float = Field(gt=0, description="Learning rate of steps and ranges, relative.")
     margin: float = Field(ge=0, lt=1, description="Share of the sizes that the loss leaves free.")
 
 

@@ -105,6 +105,16 @@ def test_penalty_counts_what_exceeds_the_allowed_size(default_scale: Scale) -> N
     assert float(halved.detach()) == pytest.approx(losses[2 / 32], rel=1e-3)
 
 
+def test_steps_and_ranges_have_their_own_rate(default_scale: Scale) -> None:
+    settings = default_scale.dq.model_copy(update={"learning_rate": 0.2, "quantizer_rate": 0.25})
+    model = network(4)
+    weights, scalars = DQTask(model, settings, 1.0).optimizers[0].param_groups
+    assert (weights["lr"], scalars["lr"]) == (0.2, 0.05)
+    assert len(scalars["params"]) == 2 * len(list(quantizers(model)))
+    every = {id(p) for p in model.parameters()}
+    assert {id(p) for group in (weights, scalars) for p in group["params"]} == every
+
+
 def test_search_keeps_to_the_memory_and_its_files_give_the_same_network(
     default_scale: Scale, digits_file: Path, tmp_path: Path
 ) -> None:

@@ -60,9 +60,7 @@ class DQTask:
             share: allowed size over that of the full-precision network.
         """
         self.model, self.settings, self.share = model, settings, share
-        self.optimizers: Sequence[Optimizer] = [
-            sgd([{"params": list(model.parameters())}], settings)
-        ]
+        self.optimizers: Sequence[Optimizer] = [sgd(_groups(model, settings), settings)]
         self.fitting: dict[str, Tensor] | None = None
         self._sizes: dict[str, Tensor] = {}
         self._batch = 1
@@ -119,6 +117,15 @@ class DQTask:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state` gave."""
         self.fitting = state["fitting"]
+
+
+def _groups(model: nn.Module, settings: DQSettings) -> list[dict[str, Any]]:
+    """Weights, and steps and ranges with a rate of their own."""
+    scalars = [p for quantizer in quantizers(model) for p in quantizer.parameters()]
+    known = {id(parameter) for parameter in scalars}
+    weights = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    rate = settings.quantizer_rate * settings.learning_rate
+    return [{"params": weights}, {"params": scalars, "lr": rate}]
 
 
 def _side(signed: bool) -> str:
