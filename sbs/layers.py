@@ -113,6 +113,14 @@ def quantized(x: Values, interval: Tensor, bits: int, *, signed: bool) -> Tensor
     return kernels.quantize(x, interval, bits, signed=signed)
 
 
+def clipped(x: Values, clip: Tensor, bits: int) -> Tensor:
+    """Quantize activations of any shape by PACT."""
+    if isinstance(x, Pending):
+        grids = kernels.fixed(clip, bits, signed=False, clip_only=True)
+        return x.quantized(clip, grids).values
+    return kernels.pact(x, clip, bits)
+
+
 class _Quantized(nn.Module):
     """What the two layer types share; mixed into ``nn.Conv2d`` and ``nn.Linear``."""
 
@@ -171,7 +179,7 @@ class _Quantized(nn.Module):
             return tensor(x)
         bits = self.options.activation_bits
         if self.options.quantizer != "interval" and not signed:
-            return kernels.pact(tensor(x), interval, bits)
+            return clipped(x, interval, bits)
         if self.options.quantizer == "linear":
             return linear_quantize(tensor(x), interval, bits)
         return quantized(x, interval, bits, signed=signed)

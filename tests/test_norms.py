@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sbs.layers import clipped
 from sbs.norms import Pending, QuantBatchNorm2d, tensor
 
 
@@ -29,6 +30,18 @@ def test_additions_and_relus_are_noted_in_order() -> None:
         assert isinstance(got, Pending)
         torch.testing.assert_close(tensor(got), want(plain(x)))
     assert torch.equal(waiting.running_mean, plain.running_mean)  # type: ignore[arg-type]
+
+
+def test_pact_joins_the_norm_before_it() -> None:
+    results = []
+    for norm, x in zip(pair()[:2], (pair()[2], pair()[2]), strict=True):
+        x.requires_grad_()
+        clip = torch.tensor(0.8, requires_grad=True)
+        y = clipped(F.relu(norm(x)), clip, 3)
+        (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
+        results.append((y, x.grad, clip.grad, norm.weight.grad, norm.bias.grad))
+    for got, want in zip(*results, strict=True):
+        torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
 
 
 def test_everything_else_computes_first() -> None:
