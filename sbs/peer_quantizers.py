@@ -51,10 +51,11 @@ def pact_activation(x: Tensor, clip: Tensor, bits: int) -> Tensor:
 def dq_quantize(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
     """DQ's fixed-point quantizer, case U3: step size and range are learnt.
 
-    ``sign(x) d floor(|x| / d + 1/2)`` where ``|x| <= q_max``, ``q_max sign(x)`` beyond; without a
-    sign the lower end is 0. The step in use is the nearest power of two, straight-through.
-    Gradients as in the paper: of the step ``(Q(x) - x) / d`` inside, of the range ``sign(x)``
-    outside, of x 1 inside.
+    ``sign(x) d floor(min(|x|, q_max) / d + 1/2)``; without a sign the lower end is 0. The step in
+    use is the nearest power of two, straight-through. So does the authors' code; by the paper's
+    formula values beyond the range become q_max itself, which need not be a level, and no fixed
+    point number of the inferred bitwidth could hold it. Gradients as in the paper: of the step
+    ``(Q(x) - x) / d`` inside, of the range ``sign(x)`` outside, of x 1 inside.
 
     Args:
         x: values of any shape.
@@ -92,8 +93,8 @@ class _FixedPoint(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Tensor, largest: Tensor, signed: bool) -> Tensor:
         used = torch.exp2(torch.log2(step).round())
-        magnitude = torch.div(x.abs() if signed else x.clamp_min(0), used).add_(0.5).floor_()
-        y = torch.minimum(magnitude.mul_(used), largest)
+        magnitude = torch.minimum(x.abs() if signed else x.clamp_min(0), largest)
+        y = magnitude.div_(used).add_(0.5).floor_().mul_(used)
         if signed:
             y = torch.copysign(y, x)
         ctx.save_for_backward(x, y, used, largest)

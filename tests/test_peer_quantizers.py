@@ -65,7 +65,7 @@ def test_dq_values_and_gradients() -> None:
     largest = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
     x = torch.tensor([-1.0, -0.3, 0.1, 0.2, 0.79, 3.0], dtype=torch.float64, requires_grad=True)
     y = dq_quantize(x, step, largest, signed=True)
-    want = torch.tensor([-0.8, -0.25, 0.0, 0.25, 0.75, 0.8], dtype=torch.float64)
+    want = torch.tensor([-0.75, -0.25, 0.0, 0.25, 0.75, 0.75], dtype=torch.float64)
     torch.testing.assert_close(y, want)
     g = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], dtype=torch.float64)
     (y * g).sum().backward()

@@ -33,8 +33,8 @@ struct FixedPoint {
 
   Vec<T> quantized(Vec<T> x) const {
     const Vec<T> magnitude = Signed ? x.abs() : at::vec::clamp_min(x, Vec<T>(0));
-    const Vec<T> nearest = (magnitude * Vec<T>(inverse) + Vec<T>(0.5)).floor() * Vec<T>(step);
-    const Vec<T> result = at::vec::minimum(nearest, Vec<T>(largest));
+    const Vec<T> inside = at::vec::minimum(magnitude, Vec<T>(largest));
+    const Vec<T> result = (inside * Vec<T>(inverse) + Vec<T>(0.5)).floor() * Vec<T>(step);
     return Signed ? Vec<T>::blendv(result, result.neg(), x < Vec<T>(0)) : result;
   }
 };
