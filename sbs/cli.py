@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 Network = Annotated[str, typer.Option(help="Network name, such as resnet20.")]
-Method = Annotated[str, typer.Option(help="sbs, sbs_q, sbs_p or fixed<k>.")]
+Method = Annotated[str, typer.Option(help="sbs, sbs_q, sbs_p, dnas, dq, haq, fixed<k>.")]
 Variant = Annotated[str, typer.Option(help="Label of a row of the experiments sheet.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 ScaleName = Annotated[str, typer.Option(help="Name of the scale; recorded.")]
@@ -161,6 +161,40 @@ def evaluate(
     _use_threads(threads)
     accuracy = evaluate_file(network, data, weights, policy)
     typer.echo(f"top-1 {accuracy.top1:.2f} % top-5 {accuracy.top5:.2f} %")
+
+
+@app.command()
+def export(
+    policy: Input,
+    weights: Input,
+    output: Output,
+    sizes: Annotated[Path | None, typer.Option(help="JSON file for the sizes.")] = None,
+) -> None:
+    """Write a compressed network as packed integers with their scales, and print its sizes."""
+    from dataclasses import asdict
+
+    from sbs.records import write_text_atomically
+    from sbs.stages.export import run
+
+    found = run(policy, weights, output)
+    if sizes is not None:
+        write_text_atomically(sizes, json.dumps(asdict(found)))
+    typer.echo(
+        f"weights {found.claimed / 1e3:.1f} KB by the cost model, {found.packed / 1e3:.1f} KB "
+        f"packed; file {found.file / 1e3:.1f} KB"
+    )
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="One of sbs.theory.studies.STUDIES.")],
+    output: Output,
+) -> None:
+    """Check or measure a part of the paper's theory, and write what was found as CSV."""
+    from sbs.theory.studies import write
+
+    _use_threads(1)
+    write(name, output)
 
 
 @app.command()

@@ -12,6 +12,8 @@ from sbs.data import EvalBatches, load_dataset
 from sbs.devices import choose_device
 from sbs.engine import Progression
 from sbs.evaluate import Accuracy, evaluate
+from sbs.export import is_export
+from sbs.export import load as load_export
 from sbs.finetune import Classification
 from sbs.models import NetworkSpec, get_spec
 from sbs.policy import Policy
@@ -33,17 +35,20 @@ def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: 
 
 
 def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) -> Accuracy:
-    """Accuracy of a weights file: of the plain network, or of a policy's compressed one."""
+    """Accuracy of a weights file: of the plain network, of a policy's, or of an exported one."""
     runtime = RuntimeSettings(device="auto", precision="fp32", channels_last=True)
+    device = choose_device(runtime)
     dataset = load_dataset(data)
+    batches = EvalBatches(dataset, device=device)
+    if is_export(weights):
+        return evaluate(load_export(weights)[0].to(device), batches, device)
     spec = get_spec(network)
     model = spec.build(dataset.classes, dataset.train.images.shape[1])
     if policy is not None:
         model = with_weights(model, spec, Policy.load(policy), weights)
     else:
         checkpoints.load_into(model, checkpoints.read_weights(weights), str(weights))
-    device = choose_device(runtime)
-    return evaluate(model.to(device), EvalBatches(dataset, device=device), device)
+    return evaluate(model.to(device), batches, device)
 
 
 def with_weights(model: nn.Module, spec: NetworkSpec, policy: Policy, start: Path) -> nn.Module:

@@ -1,0 +1,34 @@
+"""Trained networks of a policy as packed files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from sbs import checkpoints
+from sbs.errors import SBSError
+from sbs.export import Sizes, export
+from sbs.models import get_spec
+from sbs.policy import Policy
+from sbs.stages.finetune import with_weights
+
+
+def run(policy: Path, weights: Path, output: Path) -> Sizes:
+    """Write the network of a policy and its weights as :func:`sbs.export.export` does."""
+    chosen = Policy.load(policy)
+    state = checkpoints.read_weights(weights)
+    names = list(chosen.layers)
+    ends = [_weight(state, name, weights) for name in (names[0], names[-1])]
+    spec = get_spec(chosen.network)
+    plain = spec.build(ends[1].shape[0], ends[0].shape[1])
+    model = with_weights(plain, spec, chosen, weights)
+    return export(model.eval(), chosen, output)
+
+
+def _weight(state: Mapping[str, Tensor], layer: str, source: Path) -> Tensor:
+    for key in (f"{layer}.weight", f"{layer}.parametrizations.weight.original"):
+        if key in state:
+            return state[key]
+    raise SBSError(f"{source}: no weights of layer {layer!r}; is this the policy's own network?")

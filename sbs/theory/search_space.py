@@ -1,0 +1,57 @@
+"""Sizes of search spaces: Eq. K as the paper counts, and what there is to choose in this search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from sbs.cost import LayerShape
+from sbs.models import Prunable
+
+
+def equation_k(filters: list[int], candidates: int, group_size: int) -> int:
+    """Eq. K: ``prod_l K^2 G_l`` with ``G_l = ⌈C_l / B⌉``.
+
+    Args:
+        filters: C_l of the layers that are counted.
+        candidates: K bitwidths.
+        group_size: B filters.
+    """
+    return prod(candidates**2 * -(-count // group_size) for count in filters)
+
+
+def resnet18_by_the_paper() -> int:
+    """Eq. K for ResNet-18 with K = 3 and B = 16, as it comes to the 4.3e34 that appendix E prints.
+
+    Counted are the 17 convolutions off the shortcuts, and the linear layer with a single group.
+    """
+    filters = [64] * 5 + [128] * 4 + [256] * 4 + [512] * 4
+    return equation_k(filters, 3, 16) * equation_k([1], 3, 16)
+
+
+def choices(
+    layers: tuple[LayerShape, ...],
+    prunables: tuple[Prunable, ...],
+    candidates: int,
+    group_size: int,
+) -> Mapping[str, int]:
+    """How many policies the search can end with.
+
+    First and last layer are fixed at 8 bits. A group of filters is kept or pruned whatever becomes
+    of the others, so G groups have ``2^G - 1`` outcomes, one group being kept at least, and not the
+    G of Eq. K.
+
+    Args:
+        layers: of the network, in forward order.
+        prunables: convolutions whose filters can go.
+        candidates: K bitwidths.
+        group_size: B filters.
+
+    Returns:
+        ``quantization``, ``pruning`` and their product ``both``.
+    """
+    quantization = candidates ** (2 * len(layers[1:-1]))
+    shapes = {layer.name: layer for layer in layers}
+    groups = [-(-shapes[p.layer].out_channels // group_size) for p in prunables]
+    pruning = prod(2**count - 1 for count in groups)
+    return {"quantization": quantization, "pruning": pruning, "both": quantization * pruning}

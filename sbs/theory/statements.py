@@ -1,0 +1,254 @@
+"""Every statement of the paper's theory as a check: how many cases, how many fail, how closely."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sbs.bit_sharing import decompose
+from sbs.bitwidths import check_nesting
+from sbs.errors import SBSError
+from sbs.quantizer import discretize, levels
+from sbs.theory import exact
+from sbs.theory.search_space import resnet18_by_the_paper
+
+WHOLE_GRIDS_TO = 10
+"""Bitwidths up to which all grid points and ties are checked, not a sample of them."""
+
+HIGHEST = 32
+SAMPLES = 2000
+FLOATS = 100_000
+NOT_NESTING = [(2, 3), (2, 5), (3, 4), (4, 6), (2, 4, 6), (3, 8)]
+SIZES = (1, 10, 100, 1000)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found.
+
+    Attributes:
+        cases: comparisons made.
+        failures: those in which the statement is wrong.
+        margin: the worst case, in the unit that ``of`` names.
+        of: what the margin measures.
+    """
+
+    cases: int
+    failures: int
+    margin: float
+    of: str
+
+
+def table() -> pd.DataFrame:
+    """All checks: ``statement``, ``checked``, ``holds`` and the fields of :class:`Outcome`.
+
+    ``holds`` says whether what stands under ``statement`` came out true; two rows state that
+    something fails, and their ``failures`` show it. What is measured on the toy regression is in
+    :func:`sbs.theory.convergence.claims`.
+    """
+    rows = []
+    for statement, checked, check, expect_failures in STATEMENTS:
+        outcome = check()
+        holds = (outcome.failures > 0) == expect_failures
+        rows.append({"statement": statement, "checked": checked, "holds": holds} | vars(outcome))
+    return pd.DataFrame(rows)
+
+
+def nesting_sequences(highest: int) -> Iterator[tuple[int, ...]]:
+    """All sequences of two or more nesting bitwidths up to one."""
+
+    def continued(sequence: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        for high in range(2 * sequence[-1], highest + 1, sequence[-1]):
+            yield (*sequence, high)
+            yield from continued((*sequence, high))
+
+    for first in range(1, highest + 1):
+        yield from continued((first,))
+
+
+def lemma_1() -> Outcome:
+    """Every pair of neighbours in a nesting sequence."""
+    cases = [
+        exact.lemma_1(z, low, high)
+        for low, high in nesting_sequences_of(2, WHOLE_GRIDS_TO)
+        for z in exact.critical_points((high,))
+    ]
+    return Outcome(len(cases), cases.count(False), 0.0, "exact")
+
+
+def theorem_1(rounding: exact.Rounding = exact.half_down) -> Outcome:
+    """All grid points and ties of short sequences, ties and random points of long ones."""
+    cases = [
+        exact.theorem_1(z, sequence, rounding)
+        for sequence in nesting_sequences(WHOLE_GRIDS_TO)
+        for z in exact.critical_points((sequence[-1],))
+    ]
+    draw = random.Random(0)
+    long = [sequence for sequence in nesting_sequences(HIGHEST) if sequence[-1] > WHOLE_GRIDS_TO]
+    for _ in range(SAMPLES):
+        sequence = draw.choice(long)
+        steps = 2 ** draw.choice(sequence) - 1
+        tie = Fraction(2 * draw.randrange(steps) + 1, 2 * steps)
+        point = Fraction(draw.randrange(2**53), 2**53)
+        cases += [exact.theorem_1(z, sequence, rounding) for z in (tie, point)]
+    return Outcome(len(cases), cases.count(False), 0.0, "exact")
+
+
+def theorem_1_half_to_even() -> Outcome:
+    """The same with the rounding of PyTorch."""
+    return theorem_1(exact.half_to_even)
+
+
+def theorem_1_without_nesting() -> Outcome:
+    """Sequences that the code refuses."""
+    for sequence in NOT_NESTING:
+        try:
+            check_nesting(sequence)
+        except SBSError:
+            continue
+        raise AssertionError(f"{sequence} should have been refused")
+    cases = [
+        exact.theorem_1(z, sequence)
+        for sequence in NOT_NESTING
+        for z in exact.critical_points(sequence)
+    ]
+    return Outcome(len(cases), cases.count(False), 0.0, "exact")
+
+
+def theorem_1_in_floats() -> Outcome:
+    """Single precision: a disagreement has to lie within rounding error of a tie."""
+    generator = torch.Generator().manual_seed(0)
+    cases = failures = 0
+    worst = 0.0
+    for bits in ((2, 4, 8), (3, 6, 12), (1, 2, 4, 8, 16)):
+        ties = [(torch.arange(levels(b)) + 0.5) / levels(b) for b in bits]
+        z = torch.cat([torch.rand(FLOATS, generator=generator), *ties])
+        base, offsets = decompose(z, bits)
+        different = (base + sum(offsets) - discretize(z, bits[-1])).abs() > 0.5 / levels(bits[-1])
+        distance = ulps_from_a_tie(z[different], bits)
+        cases += len(z)
+        failures += int((distance > 2).sum())
+        worst = max(worst, float(distance.max()) if len(distance) else 0.0)
+    return Outcome(cases, failures, worst, "units in the last place from a tie, at most")
+
+
+def ulps_from_a_tie(z: Tensor, bitwidths: Sequence[int]) -> Tensor:
+    """Distance of z from the nearest tie of any bitwidth, in float32 rounding units of 1."""
+    z = z.double()
+    distances = [((z * levels(b)) % 1 - 0.5).abs() / levels(b) for b in bitwidths]
+    return torch.stack(distances).amin(0) / torch.finfo(torch.float32).eps
+
+
+def lemma_2() -> Outcome:
+    """The error never grows with the bitwidth, element by element."""
+    gains = [
+        exact.lemma_2(z, low, high)
+        for low, high in nesting_sequences_of(2, WHOLE_GRIDS_TO)
+        for z in exact.critical_points((high,))
+    ]
+    failures = sum(gain < 0 for gain in gains)
+    return Outcome(len(gains), failures, float(min(gains)), "fall of an element's error, at least")
+
+
+def corollary_1() -> Outcome:
+    """Random and adversarial vectors at bitwidths 2 to 32."""
+    return _bounded(lambda low, high: Fraction(1))
+
+
+def corollary_1_sharp() -> Outcome:
+    """The same with the least constant."""
+    return _bounded(exact.sharp_constant)
+
+
+def equation_k() -> Outcome:
+    """The size that appendix E prints, to its two digits."""
+    size = resnet18_by_the_paper()
+    return Outcome(1, int(f"{size:.1e}" != "4.3e+34"), float(size), "policies")
+
+
+def vectors(low: int) -> Iterator[list[Fraction]]:
+    """Random vectors, and such as might break Corollary 1 at a bitwidth."""
+    draw = random.Random(low)
+    for size in SIZES:
+        yield [Fraction(draw.randrange(1, 2**53), 2**53) for _ in range(size)]
+    steps = 2**low - 1
+    yield [Fraction(draw.randrange(1, 2**53), 2**73) for _ in range(100)]  # near zero
+    yield [Fraction(2 * draw.randrange(steps) + 1, 2 * steps) for _ in range(100)]  # ties
+    yield [Fraction(1)] * 10
+
+
+def nesting_sequences_of(length: int, highest: int) -> Iterator[tuple[int, ...]]:
+    """Those of one length."""
+    return (s for s in nesting_sequences(highest) if len(s) == length)
+
+
+def _bounded(constant: Callable[[int, int], Fraction]) -> Outcome:
+    shares = []
+    for low, high in nesting_sequences_of(2, HIGHEST):
+        if low >= 2:
+            limit = constant(low, high)
+            shares += [exact.corollary_1(z, low, high) / limit for z in vectors(low)]
+    failures = sum(share > 1 for share in shares)
+    return Outcome(len(shares), failures, float(max(shares)), "share of the bound, at most")
+
+
+Check = Callable[[], Outcome]
+STATEMENTS: list[tuple[str, str, Check, bool]] = [
+    (
+        "Lemma 1: z_high = z_low + r_high",
+        f"rationals: every grid point and tie of all nesting pairs to {WHOLE_GRIDS_TO} bits",
+        lemma_1,
+        False,
+    ),
+    (
+        "Theorem 1: z_bK = z_b1 + all offsets",
+        f"rationals: every grid point and tie of all nesting sequences to {WHOLE_GRIDS_TO} bits; "
+        f"ties and random points of random ones to {HIGHEST}",
+        theorem_1,
+        False,
+    ),
+    (
+        "Theorem 1 in single precision, but within rounding error of ties",
+        "random points and every tie of {2,4,8}, {3,6,12}, {1,2,4,8,16}",
+        theorem_1_in_floats,
+        False,
+    ),
+    (
+        "Rounding half to even breaks Theorem 1",
+        "as Theorem 1",
+        theorem_1_half_to_even,
+        True,
+    ),
+    (
+        "A sequence that does not nest breaks Theorem 1, and is refused",
+        "rationals: every grid point and tie of " + ", ".join(map(str, NOT_NESTING)),
+        theorem_1_without_nesting,
+        True,
+    ),
+    (
+        "Lemma 2: the error never grows with the bitwidth",
+        f"rationals: every grid point and tie of all nesting pairs to {WHOLE_GRIDS_TO} bits",
+        lemma_2,
+        False,
+    ),
+    (
+        "Corollary 1: the error changes by at most C / (2^bK - 1)",
+        f"rationals: all nesting pairs of 2 to {HIGHEST} bits; random vectors of "
+        f"{', '.join(map(str, SIZES))} elements, vectors near zero, of ties and of ones",
+        corollary_1,
+        False,
+    ),
+    (
+        "Corollary 1 with the least constant, (1 - s_high / s_low) C / 2",
+        "as Corollary 1",
+        corollary_1_sharp,
+        False,
+    ),
+    ("Eq. K: 4.3e34 policies for ResNet-18", "exact integers", equation_k, False),
+]

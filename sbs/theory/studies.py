@@ -1,0 +1,35 @@
+"""The studies by name: each a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from sbs.errors import SBSError
+from sbs.records import replacing
+from sbs.theory import convergence, error_bound, sizes, statements
+
+STUDIES: dict[str, Callable[[], pd.DataFrame]] = {
+    "statements": statements.table,
+    "error-bound": error_bound.table,
+    "toy-curves": convergence.curves,
+    "toy-numbers": convergence.summary,
+    "toy-limits": convergence.limits,
+    "search-space": sizes.search_spaces,
+    "packing": sizes.packing,
+}
+
+
+def write(name: str, output: Path) -> None:
+    """Run a study and write its table as CSV, whole or not at all.
+
+    Raises:
+        SBSError: there is no such study.
+    """
+    if name not in STUDIES:
+        raise SBSError(f"unknown study {name!r}; known are {', '.join(STUDIES)}")
+    table = STUDIES[name]()
+    with replacing(output) as temporary:
+        table.to_csv(temporary, index=False)
