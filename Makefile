@@ -3,6 +3,7 @@
 #   make table2                Table 2 likewise: methods by memory footprint
 #   make table5                Table 5 likewise: the search with and without bit sharing
 #   make fig4                  Figure 4 likewise: accuracy against BOPs and memory, many more runs
+#   make theory                the paper's statements, Figures 2 and 3, packing, search spaces
 #   make test                  all tests
 #   make check                 formatting, linting, types
 #   make bench                 speed and memory of a step, in results/benchmarks.csv and .svg
@@ -12,7 +13,7 @@
 #   make snapshot              copy tables, figures and run records to results/measured/
 #   make restore               put the run records of a snapshot back
 #
-# Tables, figure, snapshot and restore take SCALE=name for the scale of config/name.yaml.
+# Tables, figures, snapshot and restore take SCALE=name for the scale of config/name.yaml.
 # PYTHON=/path/to/python names the Python that makes .venv: 3.11 or newer.
 
 PYTHON ?= python3
@@ -28,7 +29,7 @@ CONFIG := config/$(SCALE).yaml
 RESULTS := results/$(SCALE)
 endif
 
-.PHONY: help environment table1 table2 table5 fig4 test check bench bench-snapshot lock schema snapshot restore
+.PHONY: help environment table1 table2 table5 fig4 theory test check bench bench-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -46,6 +47,10 @@ environment: .venv/installed
 
 table1 table2 table5 fig4: environment
 	$(RUN) snakemake --cores all --configfile $(CONFIG) -- $(RESULTS)/$@.csv
+
+theory: environment
+	$(RUN) snakemake --cores all --configfile $(CONFIG) -- \
+	  $(addprefix $(RESULTS)/,theory.csv fig2.svg fig3.svg packing.csv)
 
 test: environment
 	$(RUN) python -m pytest -n 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import json
+from collections.abc import Hashable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -88,6 +90,36 @@ def table5(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         shared = table[table["method"] == "sbs_q"].set_index("network")[column]
         table[ratio] = table[column] / table["network"].map(shared)
     return table
+
+
+def export_sizes(paths: Sequence[Path], runs: pd.DataFrame) -> pd.DataFrame:
+    """Sizes of exported networks beside what the memory model says of them, in KB of 1000 bytes.
+
+    Args:
+        paths: ``sizes.json`` of ``sbs export``, below folders of network, method, variant and seed.
+        runs: what :func:`sbs.collect.collect` gives.
+
+    Returns:
+        A row a file: ``weights_kb`` by the cost model, ``packed_kb`` of the packed words,
+        ``file_kb`` with everything else, ``memory_kb`` of Table 2, which counts activations too.
+    """
+    rows = []
+    for path in paths:
+        network, method, variant, seed = path.parts[-5:-1]
+        sizes = json.loads(path.read_text())
+        run = runs[
+            (runs["network"] == network)
+            & (runs["method"] == method)
+            & (runs["variant"] == variant)
+            & (runs["seed"] == int(seed.removeprefix("seed-")))
+        ]
+        rows.append(
+            {"network": network, "method": method, "label": LABELS.get(method, method)}
+            | {"weights_kb": sizes["claimed"] / 1e3, "packed_kb": sizes["packed"] / 1e3}
+            | {"packed_over_weights": sizes["packed"] / sizes["claimed"]}
+            | {"file_kb": sizes["file"] / 1e3, "memory_kb": run["memory_bytes"].item() / 1e3}
+        )
+    return pd.DataFrame(rows)
 
 
 def _table(name: str, runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:

@@ -236,7 +236,8 @@ def test_the_other_tables_and_figure_4(copy: Path) -> None:
     rows = [row for row in rows if " ".join(row.split("\t")[1:3]) in kept]
     sheet.write_text("\n".join([first, *rows]) + "\n")
     results = copy / "results"
-    outputs = ["results/table2.csv", "results/table5.csv", "results/fig4.svg"]
+    names = ("table2.csv", "table5.csv", "fig4.svg", "export.csv")
+    outputs = [f"results/{name}" for name in names]
     done = snakemake(copy, *outputs)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -247,6 +248,9 @@ def test_the_other_tables_and_figure_4(copy: Path) -> None:
     table5 = pd.read_csv(results / "table5.csv")
     assert list(table5["method"]) == ["sbs_q", "sbs_q_without_sharing"]
     assert table5["search_hours_over_sharing"].iloc[1] > 1
+    exports = pd.read_csv(results / "export.csv").set_index("method")
+    assert exports["packed_over_weights"].between(1, 1.01).all()
+    assert exports.loc["fixed4", "weights_kb"] < exports.loc["fixed4", "memory_kb"]
     points = pd.read_csv(results / "fig4.csv")
     assert {"measured", "published"} == set(points["source"])
     assert (results / "notebooks" / "fig4.html").exists()

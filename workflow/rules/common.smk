@@ -34,6 +34,7 @@ wildcard_constraints:
     ),
     seed=r"\d+",
     table=r"table\d+",
+    study=r"[a-z-]+",
 
 
 def settings(stage):
@@ -82,6 +83,16 @@ def records(wildcards):
     return sorted(paths)
 
 
+def exported(wildcards):
+    """Sizes of the exported networks of Table 2, of the first seed."""
+    rows_of_table = [row for row in experiments if "table2" in row.tables]
+    return [
+        f"<results>/export/{row.network}/{row.method}/{row.variant}/seed-{scale.seeds[0]}/sizes.json"
+        for row in rows_of_table
+        if row.method != "sbs_p"
+    ]
+
+
 def gpus():
     """GPUs that a training job takes: one if there is any to take."""
     return int(scale.runtime.device != "cpu" and shutil.which("nvidia-smi") is not None)
@@ -90,6 +101,8 @@ def gpus():
 def goals():
     """Tables and figures that have runs at this scale."""
     made = {table for row in experiments for table in row.tables}
+    if "table2" in made:
+        made.add("export")
     return [f"<results>/{name}.csv" for name in sorted(made)]
 
 

@@ -65,6 +65,49 @@ rule figure4:
         )
 
 
+rule export:
+    input:
+        policy="<results>/search/{network}/{method}/{variant}/seed-{seed}/policy.json",
+        weights="<results>/finetune/{network}/{method}/{variant}/seed-{seed}/weights.safetensors",
+    output:
+        network="<results>/export/{network}/{method}/{variant}/seed-{seed}/network.safetensors",
+        sizes="<results>/export/{network}/{method}/{variant}/seed-{seed}/sizes.json",
+    log:
+        "<results>/logs/export/{network}/{method}/{variant}/seed-{seed}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=source_digest("sbs.stages.export"),
+    shell:
+        "sbs export --policy {input.policy} --weights {input.weights}"
+        " --output {output.network} --sizes {output.sizes} > {log} 2>&1"
+
+
+rule export_sizes:
+    input:
+        notebook="notebooks/export.py",
+        runs="<results>/runs/table2.csv",
+        sizes=exported,
+    output:
+        csv=report(
+            "<results>/export.csv", caption="../report/export.rst", category="Tables"
+        ),
+        notebook="<results>/notebooks/export.ipynb",
+        html="<results>/notebooks/export.html",
+    log:
+        notebook="<results>/logs/notebooks/export.ipynb",
+        text="<results>/logs/notebooks/export.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=source_digest("sbs.tables"),
+    shell:
+        executed(
+            "-p sizes_paths '{input.sizes}' -p runs_path {input.runs}"
+            " -p csv_path {output.csv}"
+        )
+
+
 rule trajectory:
     input:
         notebook="notebooks/trajectory.py",

@@ -1,0 +1,37 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Figure 2: the quantization error changes less at every bitwidth
+#
+# Corollary 1 on random z in [0, 1]^100. The change at 16 bits is that to 32.
+
+# %% tags=["parameters"]
+bound_path = "results/theory/error-bound.csv"
+csv_path = "results/fig2.csv"
+figure_path = "results/fig2.svg"
+
+# %%
+import pandas as pd
+
+from sbs.theory.figures import draw_error_bound
+
+table = pd.read_csv(bound_path)
+table["share_of_bound"] = table["change"] / table["bound"]
+summary = table.groupby("bits")[["change", "bound", "share_of_bound"]].agg(["mean", "std", "max"])
+summary.columns = ["_".join(names) for names in summary.columns]
+summary.to_csv(csv_path)
+summary
+
+# %%
+figure = draw_error_bound(table)
+figure.savefig(figure_path)

@@ -1,0 +1,48 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Figure 3: one path against many on a toy regression
+#
+# Both schemes of section 3.4 with plain gradient descent, at several learning rates, since the
+# paper gives none. DNAS is shown with a plain softmax, which is Eq. 15, and with the Gumbel noise
+# of its own paper.
+
+# %% tags=["parameters"]
+curves_path = "results/theory/toy-curves.csv"
+numbers_path = "results/theory/toy-numbers.csv"
+limits_path = "results/theory/toy-limits.csv"
+csv_path = "results/fig3.csv"
+figure_path = "results/fig3.svg"
+
+# %%
+import pandas as pd
+
+from sbs.theory.figures import draw_convergence
+
+numbers = pd.read_csv(numbers_path)
+columns = ["iterations", "roughness", "final", "excess"]
+summary = numbers.groupby(["learning_rate", "scheme"], sort=False)[columns].agg(["mean", "std"])
+summary.columns = ["_".join(names) for names in summary.columns]
+summary.to_csv(csv_path)
+summary
+
+# %% [markdown]
+# Excess of the loss over the best weights on the 8-bit grid after ten times as many iterations:
+# of the curve itself, and of the weights that are chosen in the end.
+
+# %%
+pd.read_csv(limits_path).groupby("scheme", sort=False).agg(["mean", "max"])
+
+# %%
+figure = draw_convergence(pd.read_csv(curves_path), numbers["seed"].nunique())
+figure.savefig(figure_path)

@@ -1,0 +1,37 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The paper's statements, checked
+#
+# `docs/theory.md` says where the code of each is and what was found. Margins are the worst cases.
+
+# %% tags=["parameters"]
+statements_path = "results/theory/statements.csv"
+numbers_path = "results/theory/toy-numbers.csv"
+limits_path = "results/theory/toy-limits.csv"
+csv_path = "results/theory.csv"
+markdown_path = "results/theory.md"
+
+# %%
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import Markdown
+
+from sbs.theory.convergence import claims
+
+measured = claims(pd.read_csv(numbers_path), pd.read_csv(limits_path))
+table = pd.concat([pd.read_csv(statements_path), measured], ignore_index=True)
+table.to_csv(csv_path, index=False)
+Path(markdown_path).write_text("# Theory\n\n" + table.to_markdown(index=False) + "\n")
+Markdown(table.to_markdown(index=False))
