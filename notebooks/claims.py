@@ -1,0 +1,47 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The paper's claims, judged
+#
+# Accuracies are compared by their difference in points, costs by their ratio, left over right, over
+# seeds. A claim holds if Welch's 95 % interval lies wholly on its side, fails if it lies wholly on
+# the other; in between, or with a single seed on a side, it is too close to call. Full precision is
+# the network that all runs start from, and counts as exact. With so many claims at 95 %, a few
+# verdicts are chance. A claim whose runs are missing is not judged.
+
+# %% tags=["parameters"]
+claims_path = "config/claims.yaml"
+runs_path = "results/runs/all.csv"
+theory_path = "results/theory.csv"
+published_path = "config/published.csv"
+csv_path = "results/claims.csv"
+markdown_path = "results/claims.md"
+
+# %%
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import Markdown
+
+from sbs.claims import judge, load_claims, rendering
+
+runs = pd.read_csv(runs_path)
+verdicts = judge(
+    load_claims(Path(claims_path)), runs, pd.read_csv(theory_path), pd.read_csv(published_path)
+)
+verdicts.to_csv(csv_path, index=False)
+
+# %%
+text = rendering(verdicts, runs["scale"].iloc[0], runs["dataset"].iloc[0])
+Path(markdown_path).write_text(text)
+Markdown(text)
