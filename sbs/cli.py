@@ -186,6 +186,18 @@ def export(
 
 
 @app.command()
+def trace(
+    table: Annotated[Path, typer.Argument(help="A table of runs, such as results/table1.csv.")],
+    row: Annotated[str, typer.Option(help="Network and method: 'resnet20 sbs'.")],
+    column: Annotated[str, typer.Option(help="Column of the table.")] = "top1_mean",
+) -> None:
+    """Print the runs behind a cell of a table: values, records, revision, settings, data."""
+    from sbs.trace import trace as run
+
+    typer.echo(run(table, row, column))
+
+
+@app.command()
 def study(
     name: Annotated[str, typer.Argument(help="One of sbs.theory.studies.STUDIES.")],
     output: Output,

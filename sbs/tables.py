@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sbs.comparisons import LEVEL, ties
+from sbs.errors import SBSError
 
 MISSING = "–"
 
@@ -57,7 +58,7 @@ def table1(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         differs by no more than the noise over seeds (:mod:`sbs.comparisons`). Published values are
         the paper's, on CIFAR-100, whatever the scale.
     """
-    return _table("table1", runs[runs["variant"] == "default"], published)
+    return _table("table1", runs, published)
 
 
 def table2(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
@@ -66,9 +67,7 @@ def table2(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     Those are the runs of variant ``memory``, and the default ones of methods that know no other
     constraint or none at all. Arguments and cells as of :func:`table1`; memory in KB of 1000 bytes.
     """
-    same = runs["method"].isin(["fp", "dq"]) | runs["method"].str.startswith("fixed")
-    chosen = runs[(runs["variant"] == "memory") | (same & (runs["variant"] == "default"))]
-    return _table("table2", chosen[chosen["network"] == TABLE2_NETWORK], published)
+    return _table("table2", runs, published)
 
 
 def table5(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
@@ -77,10 +76,7 @@ def table5(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     ``search_hours_over_sharing`` and ``search_memory_over_sharing`` are the ratios to the row with
     sharing of the same network, measured; beside them the published ones.
     """
-    chosen = runs[runs["method"] == "sbs_q"]
-    apart = chosen["variant"] == "multi-path"
-    chosen = chosen.assign(method=chosen["method"].where(~apart, WITHOUT_SHARING))
-    table = _table("table5", chosen[apart | (chosen["variant"] == "default")], published)
+    table = _table("table5", runs, published)
     for column, ratio in (
         ("search_hours", "search_hours_over_sharing"),
         ("search_peak_memory_mb", "search_memory_over_sharing"),
@@ -90,6 +86,26 @@ def table5(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         shared = table[table["method"] == "sbs_q"].set_index("network")[column]
         table[ratio] = table[column] / table["network"].map(shared)
     return table
+
+
+def runs_of(name: str, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that stand in a table, under the methods' names there.
+
+    Raises:
+        SBSError: there is no such table.
+    """
+    default: pd.Series = runs["variant"] == "default"
+    if name == "table1":
+        return runs[default]
+    if name == "table2":
+        same = runs["method"].isin(["fp", "dq"]) | runs["method"].str.startswith("fixed")
+        constrained = runs["variant"] == "memory"
+        return runs[(constrained | (same & default)) & (runs["network"] == TABLE2_NETWORK)]
+    if name == "table5":
+        chosen = runs[(runs["method"] == "sbs_q") & runs["variant"].isin(["default", "multi-path"])]
+        names = chosen["variant"].map({"default": "sbs_q", "multi-path": WITHOUT_SHARING})
+        return chosen.assign(method=names)
+    raise SBSError(f"{name}: no table of runs; there are table1, table2 and table5")
 
 
 def export_sizes(paths: Sequence[Path], runs: pd.DataFrame) -> pd.DataFrame:
@@ -124,7 +140,7 @@ def export_sizes(paths: Sequence[Path], runs: pd.DataFrame) -> pd.DataFrame:
 
 def _table(name: str, runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    for network, of_network in runs.groupby("network", sort=False):
+    for network, of_network in runs_of(name, runs).groupby("network", sort=False):
         tied = ties(of_network, "top1")
         for method, group in of_network.groupby("method", sort=False):
             cells = _measured(group) | {"top1_ties": " ".join(tied[str(method)])}

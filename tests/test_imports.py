@@ -45,7 +45,16 @@ LAYERS = {
     "methods": {"methods"},
     "stages": {"stages"},
     "theory": {"theory"},
-    "results": {"budgets", "claims", "collect", "comparisons", "figure4", "figures", "tables"},
+    "results": {
+        "budgets",
+        "claims",
+        "collect",
+        "comparisons",
+        "figure4",
+        "figures",
+        "tables",
+        "trace",
+    },
     "surface": {"__init__", "cli"},
 }
 RANKS = {entry: rank for rank, entries in enumerate(LAYERS.values()) for entry in entries}

@@ -1,0 +1,92 @@
+"""From a cell to its runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sbs.collect import collect
+from sbs.errors import SBSError
+from sbs.tables import table1, table5
+from sbs.trace import COLUMNS, trace
+from tests.conftest import ROOT
+from tests.test_tables import record
+
+PUBLISHED = pd.read_csv(ROOT / "config" / "published.csv")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Tables 1 and 5 of two methods, with their records where the workflow puts them."""
+    records = [record(stage="pretrain", method="fp", variant="default")]
+    for seed, top1 in ((0, 90.0), (1, 94.0)):
+        for variant in ("default", "multi-path"):
+            run = {"method": "sbs_q", "variant": variant, "seed": seed}
+            records.append(
+                record(**run, top1=top1, git_revision="abc", inputs={"policy": "d" * 64})
+            )
+            records.append(record(stage="search", **run))
+    for one in records:
+        below = Path(one.network) / one.method / one.variant
+        if one.stage == "pretrain":
+            below = Path(one.network)
+        name = "search.json" if one.stage == "search" else "metrics.json"
+        path = tmp_path / one.stage / below / f"seed-{one.seed}" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        one.save(path)
+    (tmp_path / "runs").mkdir()
+    runs = collect(records)
+    for name, table in (("table1", table1), ("table5", table5)):
+        runs.to_csv(tmp_path / "runs" / f"{name}.csv", index=False)
+        table(runs, PUBLISHED).to_csv(tmp_path / f"{name}.csv", index=False)
+    return tmp_path
+
+
+def test_a_cell_leads_to_every_run_with_its_provenance(results: Path) -> None:
+    text = trace(results / "table1.csv", "resnet20 sbs_q", "top1_mean")
+    assert "top1_mean = 92.0" in text
+    assert "seed 0: top1 = 90.0" in text
+    assert "seed 1: top1 = 94.0" in text
+    assert str(results / "finetune/resnet20/sbs_q/default/seed-1/metrics.json") in text
+    assert str(results / "search/resnet20/sbs_q/default/seed-1/search.json") in text
+    assert "revision abc" in text
+    assert "from policy dddddddddddd" in text
+
+
+def test_renamed_methods_and_full_precision_have_their_records(results: Path) -> None:
+    text = trace(results / "table5.csv", "resnet20 sbs_q_without_sharing", "search_hours")
+    assert "sbs_q/multi-path/seed-0/search.json" in text
+    text = trace(results / "table1.csv", "resnet20 fp", "bops_m")
+    assert str(results / "pretrain/resnet20/seed-0/metrics.json") in text
+
+
+def test_published_cells_lead_to_the_paper(results: Path) -> None:
+    text = trace(results / "table1.csv", "resnet20 sbs_q", "published_top1")
+    assert text.splitlines()[0].endswith("published_top1 = 68.1")
+    assert "config/published.csv" in text
+
+
+def test_every_measured_column_can_be_traced(results: Path) -> None:
+    constant = {"scale", "dataset", "network", "method", "label", "seeds"}
+    for name in ("table1", "table5"):
+        columns = set(pd.read_csv(results / f"{name}.csv").columns)
+        measured = {column for column in columns if not column.startswith("published")}
+        assert measured - constant <= COLUMNS.keys()
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "column", "message"),
+    [
+        ("table1.csv", "resnet20 dq", "top1_mean", "no row 'resnet20 dq'; there are resnet20 fp"),
+        ("table1.csv", "resnet20", "top1_mean", "write network and method"),
+        ("table1.csv", "resnet20 fp", "top9", "no column 'top9'"),
+        ("table9.csv", "resnet20 fp", "top1_mean", "cannot read the table"),
+    ],
+)
+def test_what_is_not_there_is_named(
+    results: Path, table: str, row: str, column: str, message: str
+) -> None:
+    with pytest.raises(SBSError, match=message):
+        trace(results / table, row, column)
