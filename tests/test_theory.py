@@ -200,7 +200,9 @@ def test_curves_are_drawn_a_panel_a_rate() -> None:
     curves = convergence.curves(range(2), (0.1, 0.3))
     assert len(curves) == 2 * len(toy.SCHEMES) * toy.ITERATIONS
     figure = draw_convergence(curves, 2)
-    assert [axis.get_title() for axis in figure.axes] == ["learning rate 0.1", "learning rate 0.3"]
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == ["learning rate 0.1", "learning rate 0.3", "", ""]
+    assert (curves["excess_low"] <= curves["excess_high"]).all()
 
 
 def test_an_unknown_study_is_refused(tmp_path: Path) -> None:

@@ -27,17 +27,23 @@ def curves(
     """Loss against iteration of all schemes at every learning rate.
 
     Returns:
-        ``scheme``, ``learning_rate``, ``iteration``, ``mean`` and ``std`` of the loss over seeds.
+        ``scheme``, ``learning_rate``, ``iteration``; ``mean`` and ``std`` of the loss over seeds;
+        ``excess``, ``excess_low`` and ``excess_high``: median and deciles of the loss less the best
+        one on the highest bitwidth's grid. A mixture can be below that.
     """
     problem = draw(seeds)
-    rows = []
+    best = best_quantized(problem, BITWIDTHS[-1])
+    deciles = torch.tensor([0.5, 0.1, 0.9], dtype=torch.float64)
+    frames = []
     for rate in learning_rates:
         for scheme in SCHEMES:
             losses = descend(problem, scheme, rate)[:-1]
-            means, deviations = losses.mean(1).tolist(), losses.std(1).tolist()
-            for iteration, (mean, deviation) in enumerate(zip(means, deviations, strict=True)):
-                rows.append((scheme, rate, iteration, mean, deviation))
-    return pd.DataFrame(rows, columns=["scheme", "learning_rate", "iteration", "mean", "std"])
+            middle, low, high = (losses - best).quantile(deciles, dim=1).tolist()
+            frame = {"scheme": scheme, "learning_rate": rate, "iteration": range(len(losses))}
+            frame |= {"mean": losses.mean(1).tolist(), "std": losses.std(1).tolist()}
+            frame |= {"excess": middle, "excess_low": low, "excess_high": high}
+            frames.append(pd.DataFrame(frame))
+    return pd.concat(frames, ignore_index=True)
 
 
 def summary(

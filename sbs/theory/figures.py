@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 
@@ -28,7 +29,7 @@ def draw_error_bound(table: pd.DataFrame) -> Figure:
 
 
 def draw_convergence(curves: pd.DataFrame, seeds: int) -> Figure:
-    """Figure 3: loss against iteration, a panel a learning rate.
+    """Figure 3: loss against iteration, and what of it is above the best, a column a learning rate.
 
     Args:
         curves: of :func:`sbs.theory.convergence.curves`.
@@ -36,15 +37,32 @@ def draw_convergence(curves: pd.DataFrame, seeds: int) -> Figure:
     """
     rates = sorted(curves["learning_rate"].unique())
     figure, axes = plt.subplots(
-        1, len(rates), figsize=(3.2 * len(rates), 3.4), sharey=True, layout="constrained"
+        2,
+        len(rates),
+        figsize=(3.2 * len(rates), 6),
+        sharex=True,
+        sharey="row",
+        layout="constrained",
+        squeeze=False,
     )
-    for axis, rate in zip(axes, rates, strict=True):
+    for column, rate in enumerate(rates):
         for scheme, curve in curves[curves["learning_rate"] == rate].groupby("scheme", sort=False):
-            (line,) = axis.plot(curve["iteration"], curve["mean"], label=scheme, linewidth=1)
-            low, high = curve["mean"] - curve["std"], curve["mean"] + curve["std"]
-            axis.fill_between(curve["iteration"], low, high, color=line.get_color(), alpha=0.2)
-        axis.set(xlabel="iteration", title=f"learning rate {rate:g}", yscale="log")
-    axes[0].set_ylabel("mean squared error")
-    axes[-1].legend(frameon=False)
-    figure.suptitle(f"Toy regression: mean and standard deviation over {seeds} seeds")
+            deviation = curve["std"]
+            band = curve["mean"] - deviation, curve["mean"] + deviation
+            _curve(axes[0, column], curve["iteration"], curve["mean"], band, str(scheme))
+            band = curve["excess_low"], curve["excess_high"]
+            _curve(axes[1, column], curve["iteration"], curve["excess"], band, str(scheme))
+        axes[0, column].set_title(f"learning rate {rate:g}")
+        axes[1, column].set(xlabel="iteration", yscale="log", ylim=(1e-6, None))
+    axes[0, 0].set_ylabel("mean squared error:\nmean and deviation")
+    axes[1, 0].set_ylabel("above the best quantized:\nmedian and deciles")
+    axes[0, -1].legend(frameon=False)
+    figure.suptitle(f"Toy regression over {seeds} seeds")
     return figure
+
+
+def _curve(
+    axis: Axes, x: pd.Series, y: pd.Series, band: tuple[pd.Series, pd.Series], label: str
+) -> None:
+    (line,) = axis.plot(x, y, label=label, linewidth=1)
+    axis.fill_between(x, *band, color=line.get_color(), alpha=0.2)
