@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sbs.errors import SBSError
 
+LONGEST_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -310,7 +313,12 @@ def _problem(error: Any) -> str:
         return f"{key}: unknown key; remove it or correct its spelling"
     if error["type"] == "missing":
         return f"{key}: missing key; add it (config/README.md explains every key)"
-    return f"{key}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')} (got {_short(error['input'])})"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def json_schema() -> str:

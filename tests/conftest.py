@@ -11,6 +11,7 @@ import torch
 from sbs.config import Scale, load_scale
 
 ROOT = Path(__file__).resolve().parents[1]
+SCALES = sorted(p for p in (ROOT / "config").glob("*.yaml") if p.name != "claims.yaml")
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from rattler import MatchSpec
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SCALES
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DECLARED = [
@@ -64,7 +64,7 @@ def test_conda_has_the_oldest_python_that_is_supported() -> None:
     assert python.replace("=", ">=") == f"python{PROJECT['requires-python']}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", SCALES, ids=lambda p: p.stem)
 def test_make_names_the_folder_that_the_scale_writes(path: Path) -> None:
     scale = yaml.safe_load(path.read_text())
     command = ["make", "--dry-run", "table1", "snapshot", f"SCALE={scale['scale']}"]

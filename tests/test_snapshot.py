@@ -127,5 +127,5 @@ def test_an_unfinished_scale_goes_on_elsewhere_without_repeating_runs(tmp_path: 
 
     plan = snakemake(tmp_path, "--dry-run", goal).stdout
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE))
-    assert jobs == {"search": "4", "finetune": "4", "collect": "1", "total": "9"}
+    assert jobs == {"search": "7", "finetune": "7", "collect": "1", "total": "15"}
     assert "seed=0" not in plan
