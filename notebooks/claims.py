@@ -26,6 +26,7 @@ theory_path = "results/theory.csv"
 published_path = "config/published.csv"
 csv_path = "results/claims.csv"
 markdown_path = "results/claims.md"
+metrics_path = "results/metrics/claims.json"
 
 # %%
 from pathlib import Path
@@ -33,13 +34,15 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
-from sbs.claims import judge, load_claims, rendering
+from sbs.claims import judge, load_claims, rendering, score
+from sbs.metrics import write_score
 
 runs = pd.read_csv(runs_path)
 verdicts = judge(
     load_claims(Path(claims_path)), runs, pd.read_csv(theory_path), pd.read_csv(published_path)
 )
 verdicts.to_csv(csv_path, index=False)
+write_score(score(verdicts), Path(metrics_path))
 
 # %%
 text = rendering(verdicts, runs["scale"].iloc[0], runs["dataset"].iloc[0])

@@ -21,6 +21,7 @@ runs_path = "results/runs/table1.csv"
 published_path = "config/published.csv"
 csv_path = "results/table1.csv"
 markdown_path = "results/table1.md"
+metrics_path = "results/metrics/table1"
 
 # %%
 from pathlib import Path
@@ -28,6 +29,7 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
+from sbs.metrics import write_metrics
 from sbs.tables import rendering, table1
 
 runs = pd.read_csv(runs_path)
@@ -39,5 +41,6 @@ table
 
 # %%
 table.to_csv(csv_path, index=False)
+write_metrics(table, Path(metrics_path))
 Path(markdown_path).write_text(rendering(table))
 Markdown(rendering(table))

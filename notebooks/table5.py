@@ -22,6 +22,7 @@ runs_path = "results/runs/table5.csv"
 published_path = "config/published.csv"
 csv_path = "results/table5.csv"
 markdown_path = "results/table5.md"
+metrics_path = "results/metrics/table5"
 
 # %%
 from pathlib import Path
@@ -29,6 +30,7 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
+from sbs.metrics import write_metrics
 from sbs.tables import rendering, table5
 
 runs = pd.read_csv(runs_path)
@@ -40,5 +42,6 @@ table
 
 # %%
 table.to_csv(csv_path, index=False)
+write_metrics(table, Path(metrics_path))
 Path(markdown_path).write_text(rendering(table, "Table 5"))
 Markdown(rendering(table, "Table 5"))

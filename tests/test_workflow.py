@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -254,6 +255,15 @@ def test_the_other_tables_and_figure_4(copy: Path) -> None:
     points = pd.read_csv(results / "fig4.csv")
     assert {"measured", "published"} == set(points["source"])
     assert (results / "notebooks" / "fig4.html").exists()
+
+    done = snakemake(copy, "--reporter", "sbs", "--report-sbs-path", "results/report.html", "built")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = (results / "report.html").read_text()
+    shown = re.findall(r'<article id="(.*?)">', report)
+    assert shown == ["table-2", "table-5", "exported-networks", "figure-4"]
+    assert "http://" not in re.sub(r"<pre.*?</pre>|data:[^\"]*", "", report, flags=re.DOTALL)
+    assert report.count("The executed notebook") == 4
+    assert "Code revision" in report
 
 
 def test_the_default_goal_is_every_table_and_figure_with_runs(copy: Path) -> None:

@@ -10,9 +10,13 @@ rule claims:
         published="config/published.csv",
     output:
         csv=report(
-            "<results>/claims.csv", caption="../report/claims.rst", category="Claims"
+            "<results>/claims.csv",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"title": "What the paper claims"},
         ),
         markdown="<results>/claims.md",
+        metrics="<results>/metrics/claims.json",
         notebook="<results>/notebooks/claims.ipynb",
         html="<results>/notebooks/claims.html",
     log:
@@ -21,10 +25,11 @@ rule claims:
     conda:
         "../../environment.yml"
     params:
-        code=source_digest("sbs.claims"),
+        code=source_digest("sbs.claims", "sbs.metrics"),
     shell:
         executed(
             "-p claims_path {input.claims} -p runs_path {input.runs}"
             " -p theory_path {input.theory} -p published_path {input.published}"
             " -p csv_path {output.csv} -p markdown_path {output.markdown}"
+            " -p metrics_path {output.metrics}"
         )

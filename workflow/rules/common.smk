@@ -98,12 +98,28 @@ def gpus():
     return int(scale.runtime.device != "cpu" and shutil.which("nvidia-smi") is not None)
 
 
-def goals():
-    """Tables and figures that have runs at this scale."""
+def table_title(name):
+    """``Table 1`` for ``table1``."""
+    return name.replace("table", "Table ")
+
+
+def everything():
+    """All tables and figures that have runs at this scale, and those that need none."""
     made = {table for row in experiments for table in row.tables}
     if "table2" in made:
         made.add("export")
-    return [f"<results>/{name}.csv" for name in sorted(made)]
+    tables = [f"{name}.csv" for name in sorted(made)]
+    others = ["claims.csv", "fig2.svg", "fig3.svg", "packing.csv", "theory.csv"]
+    return [f"<results>/{name}" for name in [*tables, *others, "trajectory.svg"]]
+
+
+def finished(paths):
+    """Those that are there."""
+    return [
+        path
+        for path in paths
+        if Path(path.replace("<results>", scale.results)).exists()
+    ]
 
 
 def executed(parameters):

@@ -19,10 +19,14 @@ rule table:
         runs="<results>/runs/{table}.csv",
         published="config/published.csv",
     output:
-        csv=report(
-            "<results>/{table}.csv", caption="../report/table.rst", category="Tables"
+        csv="<results>/{table}.csv",
+        markdown=report(
+            "<results>/{table}.md",
+            caption="../report/table.rst",
+            category="Tables",
+            labels=lambda wildcards: {"title": table_title(wildcards.table)},
         ),
-        markdown="<results>/{table}.md",
+        metrics=directory("<results>/metrics/{table}"),
         notebook="<results>/notebooks/{table}.ipynb",
         html="<results>/notebooks/{table}.html",
     log:
@@ -31,11 +35,12 @@ rule table:
     conda:
         "../../environment.yml"
     params:
-        code=source_digest("sbs.tables"),
+        code=source_digest("sbs.tables", "sbs.metrics"),
     shell:
         executed(
             "-p runs_path {input.runs} -p published_path {input.published}"
             " -p csv_path {output.csv} -p markdown_path {output.markdown}"
+            " -p metrics_path {output.metrics}"
         )
 
 
@@ -47,7 +52,10 @@ rule figure4:
     output:
         csv="<results>/fig4.csv",
         figure=report(
-            "<results>/fig4.svg", caption="../report/fig4.rst", category="Figures"
+            "<results>/fig4.svg",
+            caption="../report/fig4.rst",
+            category="Figures",
+            labels={"title": "Figure 4"},
         ),
         notebook="<results>/notebooks/fig4.ipynb",
         html="<results>/notebooks/fig4.html",
@@ -90,7 +98,10 @@ rule export_sizes:
         sizes=exported,
     output:
         csv=report(
-            "<results>/export.csv", caption="../report/export.rst", category="Tables"
+            "<results>/export.csv",
+            caption="../report/export.rst",
+            category="Tables",
+            labels={"title": "Exported networks"},
         ),
         notebook="<results>/notebooks/export.ipynb",
         html="<results>/notebooks/export.html",
@@ -117,6 +128,7 @@ rule trajectory:
             "<results>/trajectory.svg",
             caption="../report/trajectory.rst",
             category="Figures",
+            labels={"title": "One search"},
         ),
         notebook="<results>/notebooks/trajectory.ipynb",
         html="<results>/notebooks/trajectory.html",

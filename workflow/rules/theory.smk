@@ -22,7 +22,10 @@ rule fig2:
     output:
         csv="<results>/fig2.csv",
         figure=report(
-            "<results>/fig2.svg", caption="../report/fig2.rst", category="Figures"
+            "<results>/fig2.svg",
+            caption="../report/fig2.rst",
+            category="Figures",
+            labels={"title": "Figure 2"},
         ),
         notebook="<results>/notebooks/fig2.ipynb",
         html="<results>/notebooks/fig2.html",
@@ -49,7 +52,10 @@ rule fig3:
     output:
         csv="<results>/fig3.csv",
         figure=report(
-            "<results>/fig3.svg", caption="../report/fig3.rst", category="Figures"
+            "<results>/fig3.svg",
+            caption="../report/fig3.rst",
+            category="Figures",
+            labels={"title": "Figure 3"},
         ),
         notebook="<results>/notebooks/fig3.ipynb",
         html="<results>/notebooks/fig3.html",
@@ -75,10 +81,13 @@ rule theory:
         numbers="<results>/theory/toy-numbers.csv",
         limits="<results>/theory/toy-limits.csv",
     output:
-        csv=report(
-            "<results>/theory.csv", caption="../report/theory.rst", category="Tables"
+        csv="<results>/theory.csv",
+        markdown=report(
+            "<results>/theory.md",
+            caption="../report/theory.rst",
+            category="Theory",
+            labels={"title": "Statements"},
         ),
-        markdown="<results>/theory.md",
         notebook="<results>/notebooks/theory.ipynb",
         html="<results>/notebooks/theory.html",
     log:
@@ -102,8 +111,18 @@ rule appendix:
         packing="<results>/theory/packing.csv",
         spaces="<results>/theory/search-space.csv",
     output:
-        packing="<results>/packing.csv",
-        spaces="<results>/search_space.csv",
+        packing=report(
+            "<results>/packing.csv",
+            caption="../report/packing.rst",
+            category="Theory",
+            labels={"title": "Packing"},
+        ),
+        spaces=report(
+            "<results>/search_space.csv",
+            caption="../report/search_space.rst",
+            category="Theory",
+            labels={"title": "Search space"},
+        ),
         notebook="<results>/notebooks/appendix.ipynb",
         html="<results>/notebooks/appendix.html",
     log:

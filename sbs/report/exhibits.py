@@ -1,0 +1,186 @@
+"""Tables and figures as HTML, each with its notebook and its data."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+from markdown_it import MarkdownIt
+from nbconvert.exporters import HTMLExporter
+
+from sbs.claims import score
+from sbs.errors import SBSError
+
+CATEGORIES = ("Claims", "Tables", "Figures", "Theory")
+"""In the page's order; others come after them."""
+
+MIME = {".csv": "text/csv", ".svg": "image/svg+xml", ".md": "text/markdown"}
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that the page carries along."""
+
+    name: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A table or figure of the report.
+
+    Attributes:
+        title: as the rule names it.
+        category: heading that it stands under.
+        caption: HTML.
+        body: HTML.
+        notebook: HTML of the executed notebook that made it, if one did.
+        downloads: its data.
+        path: the file shown.
+        rule: that made it.
+        inputs: that it was made of.
+    """
+
+    title: str
+    category: str
+    caption: str
+    body: str
+    notebook: str | None
+    downloads: list[Download]
+    path: Path
+    rule: str
+    inputs: list[str]
+
+    @property
+    def anchor(self) -> str:
+        """Identifier in the page."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+
+def exhibits(results: Mapping[Any, Mapping[Any, list[Any]]]) -> list[Exhibit]:
+    """All files that rules mark for the report, by category and number.
+
+    Args:
+        results: category to subcategory to file records, as Snakemake gives its reporters.
+    """
+    made = [
+        _exhibit(category.name, record)
+        for category, subcategories in results.items()
+        for records in subcategories.values()
+        for record in records
+    ]
+    return sorted(made, key=_position)
+
+
+def shown(path: Path, title: str) -> str:
+    """A table or figure as HTML.
+
+    Raises:
+        SBSError: nothing is known of files of this kind.
+    """
+    if path.stem == "claims":
+        return _claims(pd.read_csv(path))
+    if path.suffix == ".csv":
+        table = pd.read_csv(path)
+        return _scrolling(table.to_html(index=False, border=0, float_format="{:.4g}".format))
+    if path.suffix == ".md":
+        text = re.sub(r"\A# .*\n", "", path.read_text())
+        return _scrolling(MarkdownIt("commonmark").enable("table").render(text))
+    if path.suffix == ".svg":
+        return f'<img src="{_uri(path)}" alt="{html.escape(title)}">'
+    raise SBSError(f"{path}: the report shows .csv, .md and .svg only")
+
+
+def notebook_html(path: Path) -> str:
+    """An executed notebook as a fragment of HTML, without scripts."""
+    exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
+    body, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
+    return re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)
+
+
+def _exhibit(category: str, record: Any) -> Exhibit:
+    path = Path(record.path)
+    title = str((record.labels or {}).get("title", path.stem))
+    outputs = [Path(file) for file in record.job.output]
+    notebook = next((file for file in outputs if file.suffix == ".ipynb" and file.exists()), None)
+    return Exhibit(
+        title=title,
+        category=category,
+        caption=record.caption,
+        body=shown(path, title),
+        notebook=notebook_html(notebook) if notebook else None,
+        downloads=list(_downloads(outputs)),
+        path=path,
+        rule=record.job.rule.name,
+        inputs=[str(file) for file in record.job.input],
+    )
+
+
+def _downloads(files: list[Path]) -> Iterator[Download]:
+    for file in files:
+        if file.suffix in MIME and file.exists():
+            yield Download(file.name, _uri(file))
+
+
+def _uri(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f"data:{MIME[path.suffix]};base64,{data}"
+
+
+def _position(exhibit: Exhibit) -> tuple[int, bool, str, int]:
+    """By category; numbered ones first, by number."""
+    known = exhibit.category in CATEGORIES
+    rank = CATEGORIES.index(exhibit.category) if known else len(CATEGORIES)
+    number = re.search(r"\d+$", exhibit.title)
+    name = exhibit.title.rstrip("0123456789")
+    return rank, number is None, name, int(number.group()) if number else 0
+
+
+def _scrolling(content: str) -> str:
+    """Wide tables scroll in a box of their own, not the page; only long cells wrap."""
+    boxed = content.replace("<table", '<div class="wide" tabindex="0"><table')
+    boxed = boxed.replace("</table>", "</table></div>")
+    return re.sub(r"<td( style=[^>]*)?>(?=[^<]{30})", r'<td class="text"\1>', boxed)
+
+
+def _claims(verdicts: pd.DataFrame) -> str:
+    counts = score(verdicts)
+    badges = "".join(
+        f'<li class="{_class(name)}"><b>{count}</b> {name}</li>' for name, count in counts.items()
+    )
+    rows = "".join(_claim(row) for _, row in verdicts.iterrows())
+    heads = "".join(
+        f"<th>{head}</th>"
+        for head in ("claim", "where", "published", "measured", "95 % interval", "verdict")
+    )
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<ul class="score">{badges}</ul>{_scrolling(table)}'
+
+
+def _claim(row: pd.Series) -> str:
+    measured, interval = _number(row.get("measured")), ""
+    if measured:
+        low, high = _number(row["low"]), _number(row["high"])
+        interval = f"{low} to {high}" if low else "one seed"
+    cells = (
+        f'<td class="text">{html.escape(row["claim"])}</td>'
+        f'<td class="text">{html.escape(row["where"])}</td>'
+        f"<td>{_number(row.get('published'))}</td><td>{measured}</td><td>{interval}</td>"
+        f'<td><span class="{_class(row["verdict"])}">{row["verdict"]}</span></td>'
+    )
+    return f"<tr>{cells}</tr>"
+
+
+def _class(verdict: str) -> str:
+    return f"verdict {verdict.replace(' ', '-')}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or pd.isna(value) else f"{value:.2f}"

@@ -1,0 +1,158 @@
+"""The report: what it shows, and that a browser without a network shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nbformat
+import pytest
+
+from sbs.errors import SBSError
+from sbs.report.exhibits import exhibits, notebook_html, shown
+from sbs.report.page import duration, page
+from sbs.report.runs import provenance, statistics
+from tests.browser import DESKTOP, PHONE, assert_readable, chromium, seen
+from tests.conftest import ROOT
+
+MEASURED = ROOT / "results" / "measured" / "digits"
+
+
+def test_wide_tables_get_a_box_and_lose_their_first_heading(tmp_path: Path) -> None:
+    path = tmp_path / "table1.md"
+    path.write_text("# Table 1\n\nWhat it says.\n\n| a | b |\n|:--|--:|\n| x < y | 2 |\n")
+    body = shown(path, "Table 1")
+    assert "<h1>" not in body
+    assert "What it says." in body
+    assert '<div class="wide" tabindex="0"><table>' in body
+    assert "x &lt; y" in body
+
+
+def test_unknown_kinds_of_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SBSError, match=r"table\.xlsx: the report shows"):
+        shown(tmp_path / "table.xlsx", "Table")
+
+
+def test_claims_are_counted_and_marked(tmp_path: Path) -> None:
+    path = tmp_path / "claims.csv"
+    path.write_text(
+        "id,claim,where,published,measured,low,high,verdict\n"
+        "a,A <b> claim.,Abstract,2.0,1.5,1.2,1.8,holds\n"
+        "b,Another.,Table 1,,0.5,,,too close to call\n"
+        "c,A third.,Table 9,,,,,not run at this scale\n"
+    )
+    body = shown(path, "Claims")
+    assert '<li class="verdict holds"><b>1</b> holds</li>' in body
+    assert '<li class="verdict fails"><b>0</b> fails</li>' in body
+    assert "A &lt;b&gt; claim." in body
+    assert "<td>2.00</td><td>1.50</td><td>1.20 to 1.80</td>" in body
+    assert "<td>0.50</td><td>one seed</td>" in body
+
+
+def test_notebooks_come_without_scripts(tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook()
+    output = nbformat.v4.new_output(
+        "display_data", data={"text/html": "<script>alert(1)</script><b>bold</b>"}
+    )
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell("# Title"),
+        nbformat.v4.new_code_cell("x = 1", outputs=[output]),
+    ]
+    nbformat.write(notebook, tmp_path / "n.ipynb")
+    body = notebook_html(tmp_path / "n.ipynb")
+    assert "Title" in body
+    assert "<b>bold</b>" in body
+    assert "<script" not in body
+
+
+def test_times_by_rule() -> None:
+    jobs = [
+        SimpleNamespace(rule="search", starttime=100.0, endtime=103.0),
+        SimpleNamespace(rule="search", starttime=103.0, endtime=104.0),
+        SimpleNamespace(rule="fetch", starttime=90.0, endtime=92.0),
+    ]
+    found = statistics(jobs)
+    assert [times.rule for times in found.rules] == ["search", "fetch"]
+    assert (found.rules[0].jobs, found.rules[0].total, found.rules[0].median) == (2, 4.0, 2.0)
+    assert (found.jobs, found.total) == (3, 6.0)
+    assert (found.last - found.first).total_seconds() == 14
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.42, "0.4 s"), (59.7, "59.7 s"), (61, "1 min 1 s"), (7260, "2 h 1 min")],
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def measured_page() -> tuple[str, list[str]]:
+    """The page of the committed snapshot of the default scale, and its exhibits' titles."""
+    records = sorted(MEASURED.glob("**/search.json")) + sorted(MEASURED.glob("**/metrics.json"))
+    jobs = [
+        SimpleNamespace(rule="finetune", starttime=1.0, endtime=9.0, output=[str(path)])
+        for path in records
+    ]
+    results: dict[Any, Any] = {}
+    for name, category, suffix in (
+        *((f"table{n}", "Tables", ".md") for n in (1, 2, 5)),
+        *((f"fig{n}", "Figures", ".svg") for n in (2, 3, 4)),
+        ("export", "Tables", ".csv"),
+        ("theory", "Theory", ".md"),
+        ("claims", "Claims", ".csv"),
+    ):
+        path = MEASURED / f"{name}{suffix}"
+        made = [str(file) for file in sorted(MEASURED.glob(f"{name}.*"))]
+        job = SimpleNamespace(
+            output=made, input=["results/runs.csv"], rule=SimpleNamespace(name=name)
+        )
+        record = SimpleNamespace(
+            path=path, labels={"title": name}, caption="<p>Caption.</p>", job=job
+        )
+        named = SimpleNamespace(name=category)
+        results.setdefault(category, (named, []))[1].append(record)
+    shown_ones = exhibits(_Results(results))
+    text = page(
+        introduction="<p>Introduction.</p>",
+        exhibits=shown_ones,
+        statistics=statistics(jobs),
+        provenance=provenance(jobs),
+        rules=[
+            SimpleNamespace(name=exhibit.rule, source="true", n_jobs=1) for exhibit in shown_ones
+        ]
+        + [SimpleNamespace(name="finetune", source="sbs finetune", n_jobs=len(jobs))],
+        configuration=[(Path("config/config.yaml"), "scale: digits")],
+    )
+    return text, [exhibit.title for exhibit in shown_ones]
+
+
+class _Results:
+    """Snakemake's mapping of categories, which compare by name."""
+
+    def __init__(self, results: dict[str, Any]) -> None:
+        self._results = results
+
+    def items(self) -> list[tuple[Any, dict[str, list[Any]]]]:
+        return [(named, {"": records}) for named, records in self._results.values()]
+
+
+def test_exhibits_stand_in_the_papers_order() -> None:
+    _, titles = measured_page()
+    assert titles == [
+        *("claims", "table1", "table2", "table5", "export", "fig2", "fig3", "fig4", "theory")
+    ]
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_a_browser_without_a_network_shows_every_table_and_figure(
+    tmp_path: Path, width: int
+) -> None:
+    text, titles = measured_page()
+    path = tmp_path / "report.html"
+    path.write_text(text)
+    with chromium() as browser:
+        facts = seen(browser, path, width)
+    assert facts.ids == titles
+    assert_readable(facts)
+    assert "SBS-Q without bit sharing" in facts.text
