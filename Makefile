@@ -4,6 +4,9 @@
 #   make table5                Table 5 likewise: the search with and without bit sharing
 #   make fig4                  Figure 4 likewise: accuracy against BOPs and memory, many more runs
 #   make theory                the paper's statements, Figures 2 and 3, packing, search spaces
+#   make report                one HTML page of everything made so far, in results/report.html
+#   make repro                 everything at the default scale through DVC, which caches it
+#   make pull                  what DVC's remote holds, instead of making it
 #   make test                  all tests
 #   make check                 formatting, linting, types
 #   make bench                 speed and memory of a step, in results/benchmarks.csv and .svg
@@ -13,7 +16,7 @@
 #   make snapshot              copy tables, figures and run records to results/measured/
 #   make restore               put the run records of a snapshot back
 #
-# Tables, figures, snapshot and restore take SCALE=name for the scale of config/name.yaml.
+# Tables, figures, report, snapshot and restore take SCALE=name for the scale of config/name.yaml.
 # PYTHON=/path/to/python names the Python that makes .venv: 3.11 or newer.
 
 PYTHON ?= python3
@@ -29,7 +32,7 @@ CONFIG := config/$(SCALE).yaml
 RESULTS := results/$(SCALE)
 endif
 
-.PHONY: help environment table1 table2 table5 fig4 theory test check bench bench-snapshot lock schema snapshot restore
+.PHONY: help environment table1 table2 table5 fig4 theory report repro pull test check bench bench-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -51,6 +54,18 @@ table1 table2 table5 fig4: environment
 theory: environment
 	$(RUN) snakemake --cores all --configfile $(CONFIG) -- \
 	  $(addprefix $(RESULTS)/,theory.csv fig2.svg fig3.svg packing.csv)
+
+report: environment
+	$(RUN) snakemake --configfile $(CONFIG) --reporter sbs --report-sbs-path $(RESULTS)/report.html -- built
+
+repro: environment
+	$(RUN) dvc repro
+
+# The second half is Snakemake's records of the files, by which it sees that they are up to date.
+pull: environment
+	$(RUN) dvc pull
+	mkdir -p .snakemake
+	tar --extract --gzip --file results/provenance.tar.gz --directory .snakemake
 
 test: environment
 	$(RUN) python -m pytest -n 2
@@ -79,6 +94,7 @@ schema: environment
 
 snapshot: environment
 	$(RUN) python -m sbs.snapshot save $(RESULTS) results/measured/$(SCALE)
+	$(RUN) python -m sbs.scoreboard
 
 # Runs that are still missing start from pretrained weights, which Snakemake would make in the same
 # go as it repeated every run that starts from them. So they come first, and the records once more.

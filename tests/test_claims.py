@@ -29,6 +29,7 @@ from sbs.claims import (
 from sbs.collect import collect
 from sbs.errors import SBSError
 from sbs.experiments import LABEL, METHODS, NETWORKS
+from sbs.scoreboard import scoreboard, updated
 from sbs.theory import convergence, statements, toy
 from tests.conftest import ROOT
 from tests.test_tables import record
@@ -179,3 +180,15 @@ def test_two_claims_of_one_name_are_refused(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump([entry, entry]))
     with pytest.raises(SBSError, match="two claims 'a'"):
         load_claims(path)
+
+
+def test_the_readme_shows_the_score_of_every_committed_scale() -> None:
+    readme = (ROOT / "README.md").read_text()
+    board = scoreboard(ROOT / "results" / "measured").replace(f"{ROOT}/", "")
+    assert updated(readme, board) == readme, "run `make snapshot`"
+    assert "claims.md" in board
+
+
+def test_a_readme_without_its_markers_is_refused() -> None:
+    with pytest.raises(SBSError, match="no line '<!-- written by"):
+        updated("# Title\n", "| a |")
