@@ -24,8 +24,8 @@ return {
   font: parseFloat(getComputedStyle(document.body).fontSize),
   cells: Math.min(...[...document.querySelectorAll('td')]
     .map(e => parseFloat(getComputedStyle(e).fontSize))),
-  broken: images.filter(e => !e.naturalWidth || wide(e)).map(e => e.alt),
-  boxes: [...document.querySelectorAll('.wide')].filter(wide).length,
+  broken: images.filter(e => !e.naturalWidth).map(e => e.alt),
+  boxes: [...document.querySelectorAll('.wide, .figure')].filter(wide).length,
   dangling: [...document.querySelectorAll('a[href^="#"]')]
     .filter(e => !document.getElementById(e.getAttribute('href').slice(1)))
     .map(e => e.getAttribute('href')),
@@ -44,8 +44,8 @@ class Facts:
         viewport: of the window.
         font: size of the text.
         cells: size of the smallest text in a table.
-        broken: names of figures that did not load or do not fit.
-        boxes: number of tables that are wider than the window.
+        broken: names of figures that did not load.
+        boxes: number of tables and figures whose scrolling box is wider than the window.
         dangling: links within the page to nowhere.
         text: that a reader sees.
         errors: of the console.

@@ -78,6 +78,8 @@ AFTER_SEARCH = {
     *("claims", "export", "figure4", "finetune", "provenance"),
     *("table@table1", "table@table2", "table@table5", "trajectory"),
 }
+WITHOUT_HAQ = {"table@table2", "table@table5"}
+"""Tables that hold no HAQ run in this small sheet."""
 
 
 class Clone:
@@ -186,7 +188,7 @@ def test_edits_repeat_what_depends_on_them_and_a_pull_is_as_good_as_a_run(
     edit(clone.folder, "haq", episodes=3)
     assert "haq.episodes" in clone.run("dvc", "params", "diff")
     ran, made = clone.repro()
-    assert ran == {"search", *AFTER_SEARCH}
+    assert ran == {"search", *AFTER_SEARCH} - WITHOUT_HAQ
     trained = {path for path in made if path.startswith(("results/search", "results/finetune"))}
     assert trained
     assert all("/resnet56/haq/" in path for path in trained)

@@ -94,14 +94,16 @@ def shown(path: Path, title: str) -> str:
         text = re.sub(r"\A# .*\n", "", path.read_text())
         return _scrolling(MarkdownIt("commonmark").enable("table").render(text))
     if path.suffix == ".svg":
-        return f'<img src="{_uri(path)}" alt="{html.escape(title)}">'
+        image = f'<img src="{_uri(path)}" alt="{html.escape(title)}">'
+        return f'<div class="figure" tabindex="0">{image}</div>'
     raise SBSError(f"{path}: the report shows .csv, .md and .svg only")
 
 
 def notebook_html(path: Path) -> str:
     """An executed notebook as a fragment of HTML, without scripts."""
-    exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
-    body, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
+    exporter: Any = HTMLExporter(template_name="basic", exclude_anchor_links=True)  # type: ignore[no-untyped-call]
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    body, _ = exporter.from_notebook_node(notebook)
     return re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)
 
 
