@@ -47,6 +47,16 @@ PUBLISHED = {
 }
 """Metric of a claim to its names among the published values."""
 
+UNITS = {
+    "top1": (1.0, "%"),
+    "top5": (1.0, "%"),
+    "bops": (1e6, "M"),
+    "memory": (1e3, "KB"),
+    "search_time": (1.0, "h"),
+    "search_memory": (1e9, "GB"),
+}
+"""Metric to what its values in the runs are divided by, and the unit that they then have."""
+
 HOLDS, FAILS, CLOSE, NOT_RUN = "holds", "fails", "too close to call", "not run at this scale"
 
 PAPER_DATASET = "cifar100"
@@ -137,7 +147,10 @@ def load_claims(path: Path) -> list[Claim]:
 def judge(
     claims: list[Claim], runs: pd.DataFrame, theory: pd.DataFrame, published: pd.DataFrame
 ) -> pd.DataFrame:
-    """A row a claim: published and measured effect, interval and verdict.
+    """A row a claim: both sides' values and the effect, published and measured, and the verdict.
+
+    Values of the two sides are means over seeds in the units of :data:`UNITS`; the effect is their
+    difference in points or, for costs, the ratio of their geometric means.
 
     Args:
         claims: what the paper says.
@@ -165,7 +178,7 @@ def rendering(verdicts: pd.DataFrame, scale: str, dataset: str) -> str:
             "out here says little about the paper's datasets.",
             "",
         ]
-    shown = pd.DataFrame([_rendered(row) for _, row in verdicts.iterrows()])
+    shown = pd.DataFrame([cells(row) for _, row in verdicts.iterrows()])
     return "\n".join([*lines, shown.to_markdown(index=False)]) + "\n"
 
 
@@ -220,12 +233,16 @@ def _row(
     sides = [_values(runs, name, claim.metric) for name in (claim.left, claim.right)]
     row |= {"left": claim.left, "right": claim.right, "metric": claim.metric}
     row |= {"relation": f"{claim.relation} {'' if claim.value is None else claim.value}".strip()}
-    row |= {"published": _published(claim, published)}
+    row |= {"unit": UNITS[claim.metric][1]}
+    row |= _published(claim, published)
     if not all(len(side) for side in sides):
         return row | {"verdict": NOT_RUN}
     found_interval = interval(sides[0], sides[1], claim.metric)
     shown = (lambda v: v) if claim.metric in POINTS else math.exp
+    divisor, _ = UNITS[claim.metric]
     return row | {
+        "measured_left": float(sides[0].mean()) / divisor,
+        "measured_right": float(sides[1].mean()) / divisor,
         "measured": shown(found_interval.effect),
         "low": shown(found_interval.low),
         "high": shown(found_interval.high),
@@ -234,18 +251,34 @@ def _row(
     }
 
 
-def _rendered(row: pd.Series) -> dict[str, str]:
-    measured = ""
-    if not pd.isna(row.get("measured")):
-        measured = f"{row['measured']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-    published = "" if pd.isna(row.get("published")) else f"{row['published']:.2f}"
+def cells(row: pd.Series) -> dict[str, str]:
+    """What a reader sees of a row of :func:`judge`."""
+    interval = ""
+    if _known(row.get("measured")):
+        interval = f"{row['low']:.2f} to {row['high']:.2f}" if _known(row["low"]) else "one seed"
     return {
         "claim": str(row["claim"]),
         "where": str(row["where"]),
-        "published": published,
-        "measured, 95 % interval": measured.replace("[nan, nan]", "[one seed]"),
+        "published": _sides(row, "published"),
+        "published effect": _number(row.get("published")),
+        "measured": _sides(row, "measured"),
+        "effect": _number(row.get("measured")),
+        "95 % interval": interval,
         "verdict": str(row["verdict"]),
     }
+
+
+def _sides(row: pd.Series, source: str) -> str:
+    left, right = row.get(f"{source}_left"), row.get(f"{source}_right")
+    return f"{left:.4g} : {right:.4g} {row['unit']}" if _known(left) and _known(right) else ""
+
+
+def _number(value: float | None) -> str:
+    return f"{value:.2f}" if _known(value) else ""
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and not pd.isna(value)
 
 
 def _values(runs: pd.DataFrame, name: str, metric: str) -> pd.Series:
@@ -260,19 +293,27 @@ def _values(runs: pd.DataFrame, name: str, metric: str) -> pd.Series:
     return pd.concat([values, values]) if exact else values
 
 
-def _published(claim: Claim, published: pd.DataFrame) -> float:
-    """The paper's own effect, as its printed numbers give it."""
+def _published(claim: Claim, published: pd.DataFrame) -> dict[str, float]:
+    """The paper's own values and effect, as its printed numbers give them."""
     if claim.published is None or claim.left is None or claim.metric is None:
-        return math.nan
+        return {}
     table, left, right = claim.published
     network = claim.left.split()[0].replace("mobilenet_v", "mobilenetv")
-    found = published[
+    rows = published[
         (published["table"] == table)
         & (published["network"] == network)
         & published["metric"].isin(PUBLISHED[claim.metric])
-    ].set_index("method")["value"]
+    ]
+    # Of the two units that the paper prints BOPs in, the larger.
+    scaled = rows["value"].where(rows["metric"] != "bops_g", 1000 * rows["value"])
+    found = scaled.set_axis(rows["method"])
     if left not in found or right not in found:
         raise SBSError(f"claim {claim.id}: no published {claim.metric} of {left} and {right}")
-    if claim.metric in POINTS:
-        return round(float(found[left] - found[right]), 6)
-    return float(found[left] / found[right])
+    points = claim.metric in POINTS
+    return {
+        "published_left": float(found[left]),
+        "published_right": float(found[right]),
+        "published": round(float(found[left] - found[right]), 6)
+        if points
+        else float(found[left] / found[right]),
+    }

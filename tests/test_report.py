@@ -37,17 +37,19 @@ def test_unknown_kinds_of_files_are_refused(tmp_path: Path) -> None:
 def test_claims_are_counted_and_marked(tmp_path: Path) -> None:
     path = tmp_path / "claims.csv"
     path.write_text(
-        "id,claim,where,published,measured,low,high,verdict\n"
-        "a,A <b> claim.,Abstract,2.0,1.5,1.2,1.8,holds\n"
-        "b,Another.,Table 1,,0.5,,,too close to call\n"
-        "c,A third.,Table 9,,,,,not run at this scale\n"
+        "id,claim,where,unit,published_left,published_right,published,"
+        "measured_left,measured_right,measured,low,high,verdict\n"
+        "a,A <b> claim.,Abstract,M,2.0,1.0,2.0,649.5,433,1.5,1.2,1.8,holds\n"
+        "b,Another.,Table 1,%,,,,67.5,67,0.5,,,too close to call\n"
+        "c,A third.,Table 9,%,,,,,,,,,not run at this scale\n"
     )
     body = shown(path, "Claims")
     assert '<li class="verdict holds"><b>1</b> holds</li>' in body
     assert '<li class="verdict fails"><b>0</b> fails</li>' in body
     assert "A &lt;b&gt; claim." in body
-    assert "<td>2.00</td><td>1.50</td><td>1.20 to 1.80</td>" in body
-    assert "<td>0.50</td><td>one seed</td>" in body
+    first = ["2 : 1 M", "2.00", "649.5 : 433 M", "1.50", "1.20 to 1.80"]
+    assert "".join(f"<td>{cell}</td>" for cell in first) in body
+    assert "<td>67.5 : 67 %</td><td>0.50</td><td>one seed</td>" in body
 
 
 def test_notebooks_come_without_scripts(tmp_path: Path) -> None:

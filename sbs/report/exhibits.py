@@ -15,7 +15,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 from nbconvert.exporters import HTMLExporter
 
-from sbs.claims import score
+from sbs.claims import cells, score
 from sbs.errors import SBSError
 
 CATEGORIES = ("Claims", "Tables", "Figures", "Theory")
@@ -153,36 +153,23 @@ def _scrolling(content: str) -> str:
 
 
 def _claims(verdicts: pd.DataFrame) -> str:
-    counts = score(verdicts)
     badges = "".join(
-        f'<li class="{_class(name)}"><b>{count}</b> {name}</li>' for name, count in counts.items()
+        f'<li class="{_class(name)}"><b>{count}</b> {name}</li>'
+        for name, count in score(verdicts).items()
     )
-    rows = "".join(_claim(row) for _, row in verdicts.iterrows())
-    heads = "".join(
-        f"<th>{head}</th>"
-        for head in ("claim", "where", "published", "measured", "95 % interval", "verdict")
-    )
+    claims = [cells(row) for _, row in verdicts.iterrows()]
+    heads = "".join(f"<th>{head}</th>" for head in claims[0])
+    rows = "".join(f"<tr>{''.join(map(_claim_cell, claim.items()))}</tr>" for claim in claims)
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     return f'<ul class="score">{badges}</ul>{_scrolling(table)}'
 
 
-def _claim(row: pd.Series) -> str:
-    measured, interval = _number(row.get("measured")), ""
-    if measured:
-        low, high = _number(row["low"]), _number(row["high"])
-        interval = f"{low} to {high}" if low else "one seed"
-    cells = (
-        f'<td class="text">{html.escape(row["claim"])}</td>'
-        f'<td class="text">{html.escape(row["where"])}</td>'
-        f"<td>{_number(row.get('published'))}</td><td>{measured}</td><td>{interval}</td>"
-        f'<td><span class="{_class(row["verdict"])}">{row["verdict"]}</span></td>'
-    )
-    return f"<tr>{cells}</tr>"
+def _claim_cell(named: tuple[str, str]) -> str:
+    name, text = named
+    if name == "verdict":
+        return f'<td><span class="{_class(text)}">{text}</span></td>'
+    return f"<td>{html.escape(text)}</td>"
 
 
 def _class(verdict: str) -> str:
     return f"verdict {verdict.replace(' ', '-')}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None or pd.isna(value) else f"{value:.2f}"
