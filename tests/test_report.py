@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +90,17 @@ def test_times_by_rule() -> None:
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_nothing_made_is_one_clear_error(tmp_path: Path) -> None:
+    for name in ("workflow", "config", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    words = ["snakemake", "--reporter", "sbs", "--report-sbs-path", "report.html", "built"]
+    command = [sys.executable, "-m", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "nothing to report yet" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def measured_page() -> tuple[str, list[str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_report_plugins.reporter import ReporterBase
 from snakemake_interface_report_plugins.settings import ReportSettingsBase
 
@@ -33,7 +34,13 @@ class Reporter(ReporterBase):
     """Writes the page."""
 
     def render(self) -> None:
-        """Write the page of everything that Snakemake gathered, whole or not at all."""
+        """Write the page of everything that Snakemake gathered, whole or not at all.
+
+        Raises:
+            WorkflowError: nothing has been made yet.
+        """
+        if not self.jobs:
+            raise WorkflowError("nothing to report yet: make a table first, such as `make table1`")
         from sbs.records import write_text_atomically
         from sbs.report.exhibits import exhibits
         from sbs.report.page import page
