@@ -226,7 +226,8 @@ def _row(
         found = theory[theory["statement"] == claim.statement]
         if len(found) != 1:
             raise SBSError(f"claim {claim.id}: theory.csv has no statement {claim.statement!r}")
-        return row | {"verdict": HOLDS if bool(found["holds"].item()) else FAILS}
+        counts = {name: found[name].item() for name in ("cases", "failures")}
+        return row | counts | {"verdict": HOLDS if bool(found["holds"].item()) else FAILS}
     assert claim.left is not None
     assert claim.right is not None
     assert claim.metric is not None
@@ -256,15 +257,18 @@ def cells(row: pd.Series) -> dict[str, str]:
     interval = ""
     if _known(row.get("measured")):
         interval = f"{row['low']:.2f} to {row['high']:.2f}" if _known(row["low"]) else "one seed"
+    values = _sides(row, "measured")
+    if _known(row.get("cases")):
+        values = f"{row['failures']:.0f} of {row['cases']:.0f} cases fail"
     return {
         "claim": str(row["claim"]),
-        "where": str(row["where"]),
-        "published": _sides(row, "published"),
-        "published effect": _number(row.get("published")),
-        "measured": _sides(row, "measured"),
-        "effect": _number(row.get("measured")),
-        "95 % interval": interval,
         "verdict": str(row["verdict"]),
+        "published": _number(row.get("published")),
+        "measured": _number(row.get("measured")),
+        "95 % interval": interval,
+        "published values": _sides(row, "published"),
+        "measured values": values,
+        "where": str(row["where"]),
     }
 
 
