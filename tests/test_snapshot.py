@@ -108,7 +108,7 @@ def test_a_scale_without_snapshot_ends_with_one_message(tmp_path: Path) -> None:
 def test_an_unfinished_scale_goes_on_elsewhere_without_repeating_runs(tmp_path: Path) -> None:
     for name in ("workflow", "config", "notebooks"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    for name in ("Makefile", "environment.yml"):
+    for name in ("Makefile", "README.md", "environment.yml"):
         shutil.copy(ROOT / name, tmp_path)
     edit(tmp_path, networks=["resnet20"], seeds=[0])
     edit(tmp_path, "pretrain", seeds=[0])
