@@ -100,5 +100,5 @@ snapshot: environment
 # go as it repeated every run that starts from them. So they come first, and the records once more.
 restore: environment
 	$(RUN) python -m sbs.snapshot restore $(RESULTS) results/measured/$(SCALE)
-	$(RUN) snakemake --cores all --configfile $(CONFIG) --until pretrain -- $(RESULTS)/table1.csv
+	$(RUN) snakemake --cores all --configfile $(CONFIG) --until pretrain
 	$(RUN) python -m sbs.snapshot restore $(RESULTS) results/measured/$(SCALE)

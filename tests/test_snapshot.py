@@ -105,7 +105,14 @@ def test_a_scale_without_snapshot_ends_with_one_message(tmp_path: Path) -> None:
     assert what == "is this the name of a scale?\n"
 
 
-def test_an_unfinished_scale_goes_on_elsewhere_without_repeating_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("seeds", "goal", "runs"),
+    [([0, 1], "table1", 7), ([0], "table5", 1)],
+    ids=["more seeds", "another table"],
+)
+def test_an_unfinished_scale_goes_on_elsewhere_without_repeating_runs(
+    tmp_path: Path, seeds: list[int], goal: str, runs: int
+) -> None:
     for name in ("workflow", "config", "notebooks"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("Makefile", "README.md", "environment.yml"):
@@ -113,19 +120,18 @@ def test_an_unfinished_scale_goes_on_elsewhere_without_repeating_runs(tmp_path: 
     edit(tmp_path, networks=["resnet20"], seeds=[0])
     edit(tmp_path, "pretrain", seeds=[0])
     path = with_stub(tmp_path)
-    goal = "results/runs/table1.csv"
     make = ["make", "--old-file=environment", "SCALE=digits"]
 
-    assert snakemake(tmp_path, goal, PATH=path).returncode == 0
+    assert snakemake(tmp_path, "results/runs/table1.csv", PATH=path).returncode == 0
     subprocess.run([*make, "snapshot"], cwd=tmp_path, env=environment(PATH=path), check=True)
     shutil.move(tmp_path / "results", tmp_path / "here")
     shutil.rmtree(tmp_path / ".snakemake")
     shutil.rmtree(tmp_path / "data")
     shutil.copytree(tmp_path / "here" / "measured", tmp_path / "results" / "measured")
-    edit(tmp_path, seeds=[0, 1])
+    edit(tmp_path, seeds=seeds)
     subprocess.run([*make, "restore"], cwd=tmp_path, env=environment(PATH=path), check=True)
 
-    plan = snakemake(tmp_path, "--dry-run", goal).stdout
+    plan = snakemake(tmp_path, "--dry-run", f"results/runs/{goal}.csv").stdout
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE))
-    assert jobs == {"search": "7", "finetune": "7", "collect": "1", "total": "15"}
-    assert "seed=0" not in plan
+    counts = {"search": runs, "finetune": runs, "collect": 1, "total": 2 * runs + 1}
+    assert jobs == {name: str(count) for name, count in counts.items()}
