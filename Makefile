@@ -16,7 +16,8 @@
 #   make snapshot              copy tables, figures and run records to results/measured/
 #   make restore               put the run records of a snapshot back
 #
-# Tables, figures, report, snapshot and restore take SCALE=name for the scale of config/name.yaml.
+# Tables, figures, report, snapshot and restore take SCALE=name for the scale of config/name.yaml,
+# or CONFIG="config/config.yaml other.yaml" for single keys of a scale set anew in a second file.
 # PYTHON=/path/to/python names the Python that makes .venv: 3.11 or newer.
 
 PYTHON ?= python3
