@@ -6,6 +6,10 @@ claim holds if the whole interval is on its side, fails if the whole interval is
 is too close to call in between or where a side has a single seed. Only full precision may have one:
 it is the network that all runs start from, and counts as exact. Intervals are at 95 % each: among
 many claims some verdicts are chance.
+
+Where a scale gives one method a larger share of its authors' search than another, the times of the
+two searches do not compare. A verdict on them has to come out the same for the times as measured
+and for the times divided by those shares; if it does not, the claim is too close to call.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from scipy import stats
 
+from sbs.collect import SHARE
 from sbs.errors import SBSError
 
 CONFIDENCE = 0.95
@@ -34,8 +39,10 @@ COLUMNS = {
     "memory": "memory_bytes",
     "search_time": "search_device_hours",
     "search_memory": "search_peak_memory_bytes",
+    "latency": "latency_ms",
+    "energy": "energy_mj",
 }
-"""Metric of a claim to the column of the runs."""
+"""Metric of a claim to the column of the runs, if they have it."""
 
 PUBLISHED = {
     "top1": ("top1",),
@@ -44,6 +51,8 @@ PUBLISHED = {
     "memory": ("memory_kb",),
     "search_time": ("search_gpu_hours",),
     "search_memory": ("gpu_memory_gb",),
+    "latency": ("latency_ms",),
+    "energy": ("energy_mj",),
 }
 """Metric of a claim to its names among the published values."""
 
@@ -54,14 +63,21 @@ UNITS = {
     "memory": (1e3, "KB"),
     "search_time": (1.0, "h"),
     "search_memory": (1e9, "GB"),
+    "latency": (1.0, "ms"),
+    "energy": (1.0, "mJ"),
 }
 """Metric to what its values in the runs are divided by, and the unit that they then have."""
 
 HOLDS, FAILS, CLOSE, NOT_RUN = "holds", "fails", "too close to call", "not run at this scale"
 
+GAIN = " - "
+"""Between the two runs of a side that is a gain."""
+
 PAPER_DATASET = "cifar100"
 
-Metric = Literal["top1", "top5", "bops", "memory", "search_time", "search_memory"]
+Metric = Literal[
+    "top1", "top5", "bops", "memory", "search_time", "search_memory", "latency", "energy"
+]
 Relation = Literal["less", "more", "at least", "at most"]
 
 
@@ -73,7 +89,8 @@ class Claim(BaseModel):
         claim: the sentence, in our words.
         where: where it stands in the paper.
         statement: a row of ``theory.csv`` that decides it; or else the following.
-        left: ``network method [variant]``.
+        left: ``network method [variant]``, or two of them with a minus between: the gain of the
+            first over the second, seed by seed.
         right: the same, what ``left`` is compared with.
         metric: what of them.
         relation: ``less`` and ``more`` than ``right``; ``at least`` and ``at most`` ``value``,
@@ -102,6 +119,9 @@ class Claim(BaseModel):
             raise ValueError("give either statement, or left, right, metric and relation")
         if self.relation is not None and (self.value is None) == self.relation.startswith("at"):
             raise ValueError("'at least' and 'at most' need a value, 'less' and 'more' have none")
+        gain = any(side is not None and GAIN in side for side in (self.left, self.right))
+        if gain and self.metric not in POINTS:
+            raise ValueError(f"a gain is of {' or '.join(POINTS)}")
         return self
 
     @property
@@ -231,7 +251,8 @@ def _row(
     assert claim.left is not None
     assert claim.right is not None
     assert claim.metric is not None
-    sides = [_values(runs, name, claim.metric) for name in (claim.left, claim.right)]
+    column = COLUMNS[claim.metric]
+    sides = [_values(runs, name, column) for name in (claim.left, claim.right)]
     row |= {"left": claim.left, "right": claim.right, "metric": claim.metric}
     row |= {"relation": f"{claim.relation} {'' if claim.value is None else claim.value}".strip()}
     row |= {"unit": UNITS[claim.metric][1]}
@@ -241,6 +262,12 @@ def _row(
     found_interval = interval(sides[0], sides[1], claim.metric)
     shown = (lambda v: v) if claim.metric in POINTS else math.exp
     divisor, _ = UNITS[claim.metric]
+    decided = verdict(claim, found_interval)
+    if claim.metric == "search_time":
+        shares = [_values(runs, name, SHARE) for name in (claim.left, claim.right)]
+        row |= {"share_left": float(shares[0].mean()), "share_right": float(shares[1].mean())}
+        whole = interval(sides[0] / shares[0], sides[1] / shares[1], claim.metric)
+        decided = decided if verdict(claim, whole) == decided else CLOSE
     return row | {
         "measured_left": float(sides[0].mean()) / divisor,
         "measured_right": float(sides[1].mean()) / divisor,
@@ -248,23 +275,29 @@ def _row(
         "low": shown(found_interval.low),
         "high": shown(found_interval.high),
         "seeds": min(map(len, sides)),
-        "verdict": verdict(claim, found_interval),
+        "verdict": decided,
     }
 
 
 def cells(row: pd.Series) -> dict[str, str]:
     """What a reader sees of a row of :func:`judge`."""
+    # Costs near a target differ in the third decimal.
+    digits = 2 if row.get("metric") in POINTS else 3
     interval = ""
     if _known(row.get("measured")):
-        interval = f"{row['low']:.2f} to {row['high']:.2f}" if _known(row["low"]) else "one seed"
+        ends = (f"{row[end]:.{digits}f}" for end in ("low", "high"))
+        interval = " to ".join(ends) if _known(row["low"]) else "one seed"
     values = _sides(row, "measured")
     if _known(row.get("cases")):
         values = f"{row['failures']:.0f} of {row['cases']:.0f} cases fail"
+    if _known(row.get("share_left")):
+        shares = (f"{100 * row[f'share_{side}']:.1f}" for side in ("left", "right"))
+        values += f", {' : '.join(shares)} % of the authors'"
     return {
         "claim": str(row["claim"]),
         "verdict": str(row["verdict"]),
-        "published": _number(row.get("published")),
-        "measured": _number(row.get("measured")),
+        "published": _number(row.get("published"), digits),
+        "measured": _number(row.get("measured"), digits),
         "95 % interval": interval,
         "published values": _sides(row, "published"),
         "measured values": values,
@@ -277,22 +310,26 @@ def _sides(row: pd.Series, source: str) -> str:
     return f"{left:.4g} : {right:.4g} {row['unit']}" if _known(left) and _known(right) else ""
 
 
-def _number(value: float | None) -> str:
-    return f"{value:.2f}" if _known(value) else ""
+def _number(value: float | None, digits: int) -> str:
+    return f"{value:.{digits}f}" if _known(value) else ""
 
 
 def _known(value: float | None) -> bool:
     return value is not None and not pd.isna(value)
 
 
-def _values(runs: pd.DataFrame, name: str, metric: str) -> pd.Series:
+def _values(runs: pd.DataFrame, name: str, column: str) -> pd.Series:
+    """A column of a claim's side, by seed; what no run has recorded is empty."""
+    if GAIN in name:
+        first, second = (_values(runs, part, column) for part in name.split(GAIN))
+        return (first - second).dropna()
     network, method, *variant = name.split()
     chosen = runs[
         (runs["network"] == network)
         & (runs["method"] == method)
         & (runs["variant"] == (variant[0] if variant else "default"))
-    ]
-    values = chosen[COLUMNS[metric]].dropna()
+    ].set_index("seed")
+    values = chosen.get(column, pd.Series(dtype=float)).dropna()
     exact = method == "fp" and len(values) == 1
     return pd.concat([values, values]) if exact else values
 

@@ -15,10 +15,12 @@ from scipy import stats
 from sbs.claims import (
     CLOSE,
     FAILS,
+    GAIN,
     HOLDS,
     NOT_RUN,
     Claim,
     Interval,
+    cells,
     interval,
     judge,
     load_claims,
@@ -67,8 +69,8 @@ def test_all_claims_name_runs_that_can_exist() -> None:
     assert len(CLAIMS) >= 30
     for claim in CLAIMS:
         for side in (claim.left, claim.right):
-            if side is not None:
-                network, method, *variant = side.split()
+            for run in side.split(GAIN) if side else ():
+                network, method, *variant = run.split()
                 assert network in NETWORKS
                 assert METHODS.fullmatch(method) or method == "fp"
                 assert len(variant) <= 1
@@ -145,6 +147,45 @@ def test_costs_are_compared_by_ratio() -> None:
     assert judged(claim.model_copy(update={"relation": "at most"}), table)["verdict"] == FAILS
 
 
+@pytest.mark.parametrize(
+    ("sbs", "dq", "expected"),
+    [
+        (2.0, 4.0, HOLDS),  # with shares of 20 and 10 %: 10 against 40
+        (3.0, 2.0, CLOSE),  # more as measured, less at equal shares: 15 against 20
+        (5.0, 2.0, FAILS),  # 25 against 20
+    ],
+)
+def test_search_times_compare_at_equal_shares_too(sbs: float, dq: float, expected: str) -> None:
+    claim = ACCURACY.model_copy(update={"metric": "search_time", "relation": "less"})
+    table = collect(
+        [
+            record(stage=stage, method=method, seed=seed, device_hours=hours * (1 + seed / 1000))
+            for stage in ("search", "finetune")
+            for method, hours in (("sbs", sbs), ("dq", dq))
+            for seed in range(3)
+        ]
+    )
+    row = judged(claim, table)
+    assert row["verdict"] == expected
+    assert row["measured"] == pytest.approx(sbs / dq)
+    assert "20.0 : 10.0 % of the authors'" in cells(row)["measured values"]
+
+
+def test_gains_are_compared_seed_by_seed() -> None:
+    claim = ACCURACY.model_copy(
+        update={"left": "resnet20 sbs - resnet20 dq", "right": "resnet20 haq"}
+    )
+    table = runs(sbs=[95.0, 94.0, 99.0], dq=[85.0, 83.0], haq=[9.0, 9.5, 9.2])
+    row = judged(claim, table)
+    assert row["measured_left"] == pytest.approx(10.5)  # the third seed has no counterpart
+    assert row["seeds"] == 2
+
+
+def test_what_no_run_has_recorded_is_not_judged() -> None:
+    claim = ACCURACY.model_copy(update={"metric": "latency"})
+    assert judged(claim, runs(sbs=[90.0, 91.0], dq=[80.0, 81.0]))["verdict"] == NOT_RUN
+
+
 def test_score_and_page_say_what_the_data_are() -> None:
     table = judge(CLAIMS, runs(sbs=[90.0, 91.0], fixed4=[80.0, 81.0]), THEORY, PUBLISHED)
     counts = score(table)
@@ -162,6 +203,7 @@ def test_score_and_page_say_what_the_data_are() -> None:
         ({"relation": "at least"}, "need a value"),
         ({"left": None}, "give either statement, or left"),
         ({"colour": 1}, "colour"),
+        ({"left": "a b - a c", "metric": "bops"}, "a gain is of top1 or top5"),
     ],
 )
 def test_malformed_claims_are_named(

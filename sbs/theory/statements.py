@@ -9,11 +9,14 @@ from fractions import Fraction
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sbs.bit_sharing import decompose
 from sbs.bitwidths import check_nesting
 from sbs.errors import SBSError
+from sbs.layers import LayerOptions
+from sbs.models import get_spec, network_names
+from sbs.multipath import SharedRangePath, multipath_layers
 from sbs.quantizer import discretize, levels
 from sbs.theory import exact
 from sbs.theory.search_space import resnet18_by_the_paper
@@ -26,6 +29,7 @@ SAMPLES = 2000
 FLOATS = 100_000
 NOT_NESTING = [(2, 3), (2, 5), (3, 4), (4, 6), (2, 4, 6), (3, 8)]
 SIZES = (1, 10, 100, 1000)
+CANDIDATES = (2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,17 @@ def equation_k() -> Outcome:
     return Outcome(1, int(f"{size:.1e}" != "4.3e+34"), float(size), "policies")
 
 
+def single_path() -> Outcome:
+    """Weights of every network with a path a bitwidth, and with one; of searched layers and all."""
+    failures, saved = 0, []
+    for name in network_names():
+        before, searched = _parameters_by_paths(name, 1)
+        after, weights = _parameters_by_paths(name, len(CANDIDATES))
+        failures += weights != len(CANDIDATES) * searched
+        saved.append(1 - before / after)
+    return Outcome(len(saved), failures, min(saved), "share of a whole network, at least")
+
+
 def vectors(low: int) -> Iterator[list[Fraction]]:
     """Random vectors, and such as might break Corollary 1 at a bitwidth."""
     draw = random.Random(low)
@@ -186,6 +201,30 @@ def vectors(low: int) -> Iterator[list[Fraction]]:
 def nesting_sequences_of(length: int, highest: int) -> Iterator[tuple[int, ...]]:
     """Those of one length."""
     return (s for s in nesting_sequences(highest) if len(s) == length)
+
+
+def _parameters_by_paths(network: str, paths: int) -> tuple[int, int]:
+    """Parameters of a network with so many paths a convolution, and weights of its paths."""
+    spec = get_spec(network)
+    with torch.device("meta"):
+        model = spec.build(spec.classes, 3)
+    convolutions = [n for n, layer in model.named_modules() if isinstance(layer, nn.Conv2d)]
+    # The first stays at 8 bits.
+    layers = multipath_layers(
+        model,
+        convolutions[1:],
+        lambda layer, name: [
+            SharedRangePath(layer.weight, bits, LayerOptions(0, 0, signed_input=False))
+            for bits in CANDIDATES[:paths]
+        ],
+    )
+    weights = [
+        parameter.numel()
+        for layer in layers.values()
+        for name, parameter in layer.named_parameters()
+        if name.endswith(".weight")
+    ]
+    return sum(parameter.numel() for parameter in model.parameters()), sum(weights)
 
 
 def _bounded(constant: Callable[[int, int], Fraction]) -> Outcome:
@@ -251,4 +290,10 @@ STATEMENTS: list[tuple[str, str, Check, bool]] = [
         False,
     ),
     ("Eq. K: 4.3e34 policies for ResNet-18", "exact integers", equation_k, False),
+    (
+        "Section 3.4: a single path saves (K - 1) / K of the searched layers' weights",
+        "all networks with K = 3",
+        single_path,
+        False,
+    ),
 ]
