@@ -23,6 +23,7 @@ figure_path = "results/fig2.svg"
 # %%
 import pandas as pd
 
+from sbs.figures import save_svg
 from sbs.theory.figures import draw_error_bound
 
 table = pd.read_csv(bound_path)
@@ -34,4 +35,4 @@ summary
 
 # %%
 figure = draw_error_bound(table)
-figure.savefig(figure_path)
+save_svg(figure, figure_path)

@@ -27,6 +27,7 @@ figure_path = "results/fig3.svg"
 # %%
 import pandas as pd
 
+from sbs.figures import save_svg
 from sbs.theory.figures import draw_convergence
 
 numbers = pd.read_csv(numbers_path)
@@ -45,4 +46,4 @@ pd.read_csv(limits_path).groupby("scheme", sort=False).agg(["mean", "max"])
 
 # %%
 figure = draw_convergence(pd.read_csv(curves_path), numbers["seed"].nunique())
-figure.savefig(figure_path)
+save_svg(figure, figure_path)

@@ -27,6 +27,7 @@ figure_path = "results/fig4.svg"
 import pandas as pd
 
 from sbs.figure4 import draw_figure4, figure4_points
+from sbs.figures import save_svg
 
 runs = pd.read_csv(runs_path)
 points = figure4_points(runs, pd.read_csv(published_path))
@@ -35,4 +36,4 @@ points
 
 # %%
 figure = draw_figure4(points, runs["dataset"].iloc[0])
-figure.savefig(figure_path)
+save_svg(figure, figure_path)

@@ -22,11 +22,11 @@ figure_path = "results/trajectory.svg"
 # %%
 from pathlib import Path
 
-from sbs.figures import search_trajectory
+from sbs.figures import save_svg, search_trajectory
 from sbs.records import RunRecord
 
 record = RunRecord.load(Path(record_path))
 
 # %%
 figure = search_trajectory(record)
-figure.savefig(figure_path)
+save_svg(figure, figure_path)

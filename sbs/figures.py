@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
@@ -13,6 +15,12 @@ from sbs.penalty import BAND
 from sbs.records import RunRecord
 
 COLOURS = "crest"
+
+
+def save_svg(figure: Figure, path: str | Path) -> None:
+    """Write a figure as SVG without date or random names: the same figure gives the same bytes."""
+    with plt.rc_context({"svg.hashsalt": "sbs"}):
+        figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def search_trajectory(record: RunRecord) -> Figure:

@@ -1,0 +1,51 @@
+"""Figures from the committed records: what they show, and that they are the same each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from sbs.errors import SBSError
+from sbs.figure4 import draw_figure4
+from sbs.figures import save_svg, search_trajectory
+from sbs.records import RunRecord
+from sbs.theory import error_bound
+from sbs.theory.figures import draw_error_bound
+from tests.conftest import ROOT
+
+MEASURED = ROOT / "results" / "measured" / "digits"
+
+
+@pytest.fixture
+def record() -> RunRecord:
+    return RunRecord.load(MEASURED / "search/resnet20/sbs/default/seed-0/search.json")
+
+
+def test_a_trajectory_has_a_panel_for_all_that_the_search_chooses(record: RunRecord) -> None:
+    figure = search_trajectory(record)
+    titles = " ".join(axis.get_title() + axis.get_ylabel() for axis in figure.axes)
+    for shown in ("weight bits", "activation bits", "kept filters"):
+        assert shown in titles
+    plt.close(figure)
+
+
+def test_a_record_without_a_trajectory_is_refused(record: RunRecord) -> None:
+    with pytest.raises(SBSError, match="no search trajectory"):
+        search_trajectory(record.model_copy(update={"trajectory": []}))
+
+
+@pytest.mark.parametrize("name", ["trajectory", "fig2", "fig4"])
+def test_a_figure_is_the_same_file_each_time(name: str, record: RunRecord, tmp_path: Path) -> None:
+    draw = {
+        "trajectory": lambda: search_trajectory(record),
+        "fig2": lambda: draw_error_bound(error_bound.table()),
+        "fig4": lambda: draw_figure4(pd.read_csv(MEASURED / "fig4.csv"), "digits"),
+    }[name]
+    for path in ("a.svg", "b.svg"):
+        figure = draw()
+        save_svg(figure, tmp_path / path)
+        plt.close(figure)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
