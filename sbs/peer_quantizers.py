@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -128,45 +127,3 @@ def linear_quantize(x: Tensor, threshold: Tensor, bits: int) -> Tensor:
     step = limit / ((1 << (bits - 1)) - 1)
     clipped = torch.minimum(torch.maximum(x, -limit), limit)
     return round_straight_through(clipped / step) * step
-
-
-def kl_threshold(values: Tensor, levels_above_zero: int) -> float:
-    """Range whose quantized distribution of ``|values|`` diverges least from the original one.
-
-    As TensorRT's calibration, which HAQ follows: a histogram of magnitudes with square-root-many
-    bins is cut at every bin, what lies beyond is added to the last one, and the cut with the
-    smallest Kullback-Leibler divergence to its version with so many levels wins.
-
-    Args:
-        values: a sample, any shape.
-        levels_above_zero: levels of the grid on [0, t], without zero.
-    """
-    magnitudes = values.detach().abs().flatten().double().cpu().numpy()
-    peak = float(magnitudes.max(initial=0.0))
-    if peak == 0:
-        return 1.0
-    bins = max(int(np.sqrt(magnitudes.size)), 4 * levels_above_zero)
-    counts, edges = np.histogram(magnitudes, bins=bins, range=(0.0, peak))
-    beyond = counts[::-1].cumsum()[::-1]
-    best, threshold = np.inf, peak
-    for cut in range(levels_above_zero + 1, bins + 1):
-        reference = counts[:cut].astype(np.float64)
-        reference[-1] += beyond[cut] if cut < bins else 0
-        divergence = _divergence(reference, counts[:cut], levels_above_zero)
-        if divergence < best:
-            best, threshold = divergence, float(edges[cut])
-    return threshold
-
-
-def _divergence(reference: np.ndarray, counts: np.ndarray, levels_above_zero: int) -> float:
-    """KL of a histogram from its version on evenly spaced levels, empty bins staying empty."""
-    bins = len(counts)
-    nearest = np.rint((np.arange(bins) + 0.5) / bins * levels_above_zero).astype(int)
-    total = np.bincount(nearest, weights=counts, minlength=levels_above_zero + 1)
-    filled = np.bincount(nearest, weights=counts > 0, minlength=levels_above_zero + 1)
-    spread = total / np.maximum(filled, 1)
-    quantized = np.where(counts > 0, spread[nearest], 0.0)
-    p = reference / reference.sum()
-    q = quantized / max(quantized.sum(), 1e-12)
-    where = p > 0
-    return float((p[where] * np.log(p[where] / np.maximum(q[where], 1e-12))).sum())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sbs.layers import QuantConv2d, QuantLinear
-from sbs.peer_quantizers import kl_threshold
 from sbs.policy import Policy
 from sbs.surgery import leaf_layers
 
@@ -34,6 +34,7 @@ class Calibration:
         layers = leaf_layers(model)
         self._signed = signed
         self._values = {("weights", name): layer.weight.detach() for name, layer in layers.items()}
+        self._peaks = {key: float(values.abs().max()) for key, values in self._values.items()}
         self._ranges: dict[tuple[str, str, int], float] = {}
         handles = [
             layer.register_forward_pre_hook(partial(self._note, name))
@@ -50,11 +51,12 @@ class Calibration:
         """Range of one tensor's quantizer."""
         key = (side, name, bits)
         if key not in self._ranges:
-            values = self._values[side, name]
             symmetric = side == "weights" or name in self._signed
             levels = (1 << (bits - 1 if symmetric else bits)) - 1
-            by_peak = bits >= FEWEST_BITS_BY_PEAK
-            found = float(values.abs().max()) if by_peak else kl_threshold(values, levels)
+            if bits >= FEWEST_BITS_BY_PEAK:
+                found = self._peaks[side, name]
+            else:
+                found = kl_threshold(self._values[side, name], levels)
             self._ranges[key] = max(found, 1e-3)
         return self._ranges[key]
 
@@ -69,4 +71,53 @@ class Calibration:
 
     def _note(self, name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
         values = args[0].detach().flatten()
+        self._peaks["input", name] = float(values.abs().max())
         self._values["input", name] = values[:: max(1, len(values) // SAMPLE)].clone()
+
+
+def kl_threshold(values: Tensor, levels_above_zero: int) -> float:
+    """Range whose quantized distribution of ``|values|`` diverges least from the original one.
+
+    As TensorRT's calibration, which HAQ follows: a histogram of magnitudes with square-root-many
+    bins is cut at every bin, what lies beyond is added to the last one, and the cut with the
+    smallest Kullback-Leibler divergence to its version with so many levels wins. Zeros do not
+    count: they are on the grid whatever the range, and the many behind a ReLU, all in the first
+    bin, would let the smallest cut win.
+
+    Args:
+        values: a sample, any shape.
+        levels_above_zero: levels of the grid on [0, t], without zero.
+
+    Returns:
+        t; 1 if all values are zero.
+    """
+    magnitudes = values.detach().abs().flatten().double().cpu().numpy()
+    magnitudes = magnitudes[magnitudes > 0]
+    if not magnitudes.size:
+        return 1.0
+    peak = float(magnitudes.max())
+    bins = max(int(np.sqrt(magnitudes.size)), 4 * levels_above_zero)
+    counts, edges = np.histogram(magnitudes, bins=bins, range=(0.0, peak))
+    beyond = counts[::-1].cumsum()[::-1]
+    best, threshold = np.inf, peak
+    for cut in range(levels_above_zero + 1, bins + 1):
+        reference = counts[:cut].astype(np.float64)
+        reference[-1] += beyond[cut] if cut < bins else 0
+        divergence = _divergence(reference, counts[:cut], levels_above_zero)
+        if divergence < best:
+            best, threshold = divergence, float(edges[cut])
+    return threshold
+
+
+def _divergence(reference: np.ndarray, counts: np.ndarray, levels_above_zero: int) -> float:
+    """KL of a histogram from its version on evenly spaced levels, empty bins staying empty."""
+    bins = len(counts)
+    nearest = np.rint((np.arange(bins) + 0.5) / bins * levels_above_zero).astype(int)
+    total = np.bincount(nearest, weights=counts, minlength=levels_above_zero + 1)
+    filled = np.bincount(nearest, weights=counts > 0, minlength=levels_above_zero + 1)
+    spread = total / np.maximum(filled, 1)
+    quantized = np.where(counts > 0, spread[nearest], 0.0)
+    p = reference / reference.sum()
+    q = quantized / max(quantized.sum(), 1e-12)
+    where = p > 0
+    return float((p[where] * np.log(p[where] / np.maximum(q[where], 1e-12))).sum())
