@@ -25,7 +25,7 @@ from sbs.progress import Reporter
 from sbs.records import exclusive, replacing, sha256_of_text
 from sbs.seeding import derive_seed, seed_everything
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class Batches(Protocol):
@@ -152,6 +152,56 @@ def fit(
     return progression
 
 
+def save_state(
+    content: dict[str, Any], resume: Path, identity: dict[str, Any], progression: Progression
+) -> None:
+    """Write the state of a run, whole or not at all.
+
+    Args:
+        content: tensors, numbers, strings, lists, tuples and dicts.
+        resume: folder for the state.
+        identity: all that decides the result.
+        progression: how far the run has come.
+    """
+    state = {
+        "version": STATE_VERSION,
+        "identity": canonical_json(identity),
+        "content": content,
+        "progression": vars(progression),
+    }
+    with replacing(state_path(resume, identity)) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(
+    resume: Path, identity: dict[str, Any], reporter: Reporter
+) -> tuple[dict[str, Any] | None, Progression]:
+    """What :func:`save_state` wrote for this identity, or None, and how far the run had come.
+
+    Raises:
+        SBSError: the file is damaged.
+    """
+    path = state_path(resume, identity)
+    if not path.exists():
+        for other in sorted(resume.glob("state-*.pt")):
+            reporter.line(f"not going on from {other}: settings, code, inputs or data changed")
+        return None, Progression()
+    try:
+        # weights_only: a state file cannot run code.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        matches = (state["version"], state["identity"]) == (STATE_VERSION, canonical_json(identity))
+    except Exception as error:
+        raise SBSError(
+            f"{path}: the state is damaged ({error}); delete it to start over"
+        ) from error
+    if not matches:
+        raise SBSError(f"{path}: the state belongs to another run; delete it to start over")
+    progression = Progression(**state["progression"])
+    progression.interruptions += 1
+    reporter.line(f"going on after epoch {progression.epoch} from {path}")
+    return state["content"], progression
+
+
 def state_path(resume: Path, identity: dict[str, Any]) -> Path:
     """File of the state: its name carries the identity, so that states never mix."""
     return resume / f"state-{sha256_of_text(canonical_json(identity))[:16]}.pt"
@@ -208,41 +258,21 @@ def _finite_mean(losses: Tensor, model: nn.Module, title: str, epoch: int) -> fl
 
 
 def _save(task: Task, resume: Path, identity: dict[str, Any], progression: Progression) -> None:
-    state = {
-        "version": STATE_VERSION,
-        "identity": canonical_json(identity),
+    content = {
         "model": task.model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in task.optimizers],
         "task": task.state(),
-        "progression": vars(progression),
     }
-    with replacing(state_path(resume, identity)) as temporary:
-        torch.save(state, temporary)
+    save_state(content, resume, identity, progression)
 
 
 def _resume(task: Task, resume: Path, identity: dict[str, Any], reporter: Reporter) -> Progression:
-    path = state_path(resume, identity)
-    if not path.exists():
-        for other in sorted(resume.glob("state-*.pt")):
-            reporter.line(f"not going on from {other}: settings, code, inputs or data changed")
-        return Progression()
-    try:
-        # weights_only: a state file cannot run code.
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        matches = (state["version"], state["identity"]) == (STATE_VERSION, canonical_json(identity))
-    except Exception as error:
-        raise SBSError(
-            f"{path}: the state is damaged ({error}); delete it to start over"
-        ) from error
-    if not matches:
-        raise SBSError(f"{path}: the state belongs to another run; delete it to start over")
-    task.model.load_state_dict(state["model"])
-    for optimizer, saved in zip(task.optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    task.load_state(state["task"])
-    progression = Progression(**state["progression"])
-    progression.interruptions += 1
-    reporter.line(f"going on after epoch {progression.epoch} from {path}")
+    content, progression = load_state(resume, identity, reporter)
+    if content is not None:
+        task.model.load_state_dict(content["model"])
+        for optimizer, saved in zip(task.optimizers, content["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        task.load_state(content["task"])
     return progression
 
 

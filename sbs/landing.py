@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sbs.errors import SBSError
 from sbs.layers import BitGate
 from sbs.penalty import BAND
 from sbs.policy import LayerPolicy, Policy
@@ -47,12 +48,18 @@ def land(space: SearchSpace, target: float, cost_of: Callable[[Policy], float]) 
 
     Returns:
         The policy. It can cost less than the band only if every single flip left jumps over it.
+
+    Raises:
+        SBSError: the network with all gates closed costs more than the target.
     """
     policy = extract_policy(space)
     while cost_of(policy) > target:
         closing = sorted(_flips(space, policy, closing=True), key=lambda flip: flip.margin)
         if not closing:
-            break
+            raise SBSError(
+                f"search.target: {target:.4g} is less than the network costs with all gates "
+                f"closed, {cost_of(policy):.4g}; give a larger target"
+            )
         policy = _with(policy, closing[0])
     while cost_of(policy) < (1 - BAND) * target:
         opening = sorted(_flips(space, policy, closing=False), key=lambda flip: -flip.margin)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from sbs.cost import policy_cost, trace_layers
 from sbs.data import Augmentation, TrainBatches, load_dataset
 from sbs.errors import SBSError
 from sbs.methods import SearchContext, get_method
-from sbs.methods.calibration import Calibration
 from sbs.methods.haq import Proposals
 from sbs.methods.haq_agent import Agent, CentredReplay
 from sbs.methods.haq_env import Bits, PrecisionEnv
@@ -38,7 +37,7 @@ def bit_operations(bits: Bits) -> float:
 FOUR = bit_operations({shape.name: (4, 4) for shape in SHAPES[1:-1]})
 
 
-def env_of(evaluate: Any = lambda bits: 0.0, budget: float = FOUR) -> PrecisionEnv:
+def env_of(evaluate: Any = lambda bits: (0.0, 50.0), budget: float = FOUR) -> PrecisionEnv:
     return PrecisionEnv(SHAPES[1:-1], (2, 8), bit_operations, budget, evaluate)
 
 
@@ -77,7 +76,7 @@ def test_actions_share_out_the_bitwidths(action: float, bits: int) -> None:
 
 def test_an_episode_takes_two_steps_a_layer_and_is_rewarded_at_its_end() -> None:
     seen: list[Bits] = []
-    env = env_of(lambda bits: seen.append(bits) or 7.0)
+    env = env_of(lambda bits: seen.append(bits) or (7.0, 60.0))
     state, _ = env.reset()
     assert state.shape == (10,)
     assert state[8:].tolist() == [1.0, 1.0]
@@ -152,7 +151,7 @@ def test_exploration_narrows_as_the_authors_do_whatever_the_length() -> None:
 
 
 def test_agent_learns_which_action_pays() -> None:
-    env = PrecisionEnv(SHAPES[1:3], (2, 8), lambda bits: 0.0, 1.0, lambda bits: 0.0)
+    env = PrecisionEnv(SHAPES[1:3], (2, 8), lambda bits: 0.0, 1.0, lambda bits: (0.0, 50.0))
     agent = Agent(env, episodes=120, warmup=20, seed=0)
     for episode in range(120):
         torch.manual_seed(episode)
@@ -171,45 +170,77 @@ def test_agent_learns_which_action_pays() -> None:
     assert np.mean(chosen) > 0.75
 
 
-def test_calibration_covers_peaks_at_many_bits_and_cuts_tails_at_few() -> None:
-    model = build_network("resnet20", 10, 1)
-    with torch.no_grad():
-        model.get_parameter("layer1.0.conv1.weight")[0, 0, 0, 0] = 3.0
-    calibration = Calibration(model, torch.rand(16, *IMAGE), frozenset({"conv1"}))
-    assert calibration.range("weights", "layer1.0.conv1", 8) == 3
-    assert calibration.range("weights", "layer1.0.conv1", 4) < 2
-
-
+@pytest.mark.parametrize("stop", [1, 3])
 def test_search_keeps_the_budget_and_goes_on_after_an_interruption(
-    context: SearchContext, tmp_path: Path
+    context: SearchContext, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
+    # The warm-up takes two episodes: an interruption after the third must keep what was learnt.
     whole = get_method("haq")(context)
     assert whole.policy.quantizer == "linear"
     four = uniform_policy("resnet20", context.layer_names, 4)
     assert policy_cost(SHAPES, (), whole.policy, "bops") <= policy_cost(SHAPES, (), four, "bops")
-    assert len(whole.progression.history) == 4
+    assert [episode["epoch"] for episode in whole.progression.history] == [1, 2, 3, 4]
+    best = max(episode["reward"] for episode in whole.progression.history)
 
-    [log] = tmp_path.glob("state-*.json")
-    content = json.loads(log.read_text())
-    log.write_text(json.dumps(content | {"episodes": content["episodes"][:2]}))
+    for state in context.resume.glob("state-*"):
+        state.unlink()
+    measure, measured = Proposals.reward, []
+
+    def interrupted(proposals: Proposals, bits: Bits) -> tuple[float, float]:
+        if len(measured) == stop:
+            raise KeyboardInterrupt
+        measured.append(measure(proposals, bits))
+        return measured[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Proposals, "reward", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            get_method("haq")(context)
     resumed = get_method("haq")(context)
     assert resumed.policy == whole.policy
     assert resumed.progression.interruptions == 1
-    rewards = [
-        [episode["reward"] for episode in result.progression.history] for result in (whole, resumed)
-    ]
-    assert rewards[0] == rewards[1]
+    for name in ("accuracy", "reward"):
+        assert [e[name] for e in resumed.progression.history] == [
+            e[name] for e in whole.progression.history
+        ]
+    assert max(episode["reward"] for episode in resumed.progression.history) == best
 
-    log.write_text("{")
+    [state] = context.resume.glob("state-*")
+    state.write_text("{")
     with pytest.raises(SBSError, match="damaged"):
         get_method("haq")(context)
+
+
+def test_an_agent_taken_back_acts_and_learns_as_the_one_before() -> None:
+    env = env_of()
+    one, other = (Agent(env, episodes=10, warmup=1, seed=seed) for seed in (0, 1))
+    states = [np.full(10, n / 10, np.float32) for n in range(8)]
+    actions = [np.array([n / 8], np.float32) for n in range(8)]
+
+    def live(agent: Agent, episode: int) -> float:
+        agent.remember(states, actions, states[-1], 1.0 + episode)
+        np.random.seed(episode)
+        agent.learn(episode)
+        return float(agent.model.predict(states[0], deterministic=True)[0][0])
+
+    for episode in (0, 1, 2):
+        live(one, episode)
+    other.load_state(copy.deepcopy(one.state()))
+    assert [live(other, episode) for episode in (3, 4)] == [
+        live(one, episode) for episode in (3, 4)
+    ]
+
+
+def test_a_budget_below_the_lowest_bits_is_refused_at_once(context: SearchContext) -> None:
+    settings = context.settings.model_copy(update={"target": "0.9 x 2-bit"})
+    with pytest.raises(SBSError, match=r"'0.9 x 2-bit'.* 2 bits .*give a larger target"):
+        get_method("haq")(context.with_settings(settings))
 
 
 def test_reward_is_the_change_of_accuracy(context: SearchContext) -> None:
     assert context.haq is not None
     proposals = Proposals(context, context.haq)
     bits = {shape.name: (8, 8) for shape in SHAPES[1:-1]}
-    accuracy, reward = proposals.accuracy(bits)
+    reward, accuracy = proposals.reward(bits)
     assert reward == pytest.approx(0.1 * (accuracy - proposals.full_accuracy))
-    again, _ = proposals.accuracy(bits)
-    assert again == accuracy
+    assert proposals.accuracy(bits) == accuracy

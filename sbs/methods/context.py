@@ -21,6 +21,7 @@ from sbs.config import (
 from sbs.cost import LayerShape, policy_cost
 from sbs.data import TrainBatches
 from sbs.engine import Batches, Progression, Task, fit
+from sbs.errors import SBSError
 from sbs.models import NetworkSpec
 from sbs.policy import Policy, uniform_policy
 from sbs.progress import Reporter
@@ -114,6 +115,25 @@ class SearchContext:
             return target.factor
         reference = uniform_policy(self.spec.name, self.layer_names, target.reference_bits)
         return target.factor * self.exact_cost()(reference)
+
+    def reachable_target(self, lowest_bits: int) -> float | None:
+        """:meth:`target_cost`, which bitwidths alone can reach.
+
+        Args:
+            lowest_bits: smallest bitwidth of a searched layer.
+
+        Raises:
+            SBSError: the lowest bits everywhere cost more.
+        """
+        target = self.target_cost()
+        cheapest = uniform_policy(self.spec.name, self.layer_names, lowest_bits)
+        if target is not None and (cost := self.exact_cost()(cheapest)) > target:
+            raise SBSError(
+                f"search.target: {self.settings.target!r} is {target:.4g} in "
+                f"{self.settings.resource}, but {self.spec.name} with {lowest_bits} bits in every "
+                f"searched layer takes {cost:.4g}; give a larger target"
+            )
+        return target
 
 
 @dataclass(frozen=True)

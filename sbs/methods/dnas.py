@@ -3,7 +3,9 @@
 Every searched convolution has a path with its own weights for each bitwidth; its output is their
 mixture, a Gumbel softmax of logits whose temperature falls. In every epoch the weights learn on one
 part of the training images, then the logits on the rest. At the end policies are sampled from the
-logits, and the best on the logits' images wins.
+logits, and the best on the logits' images, with the weights of its paths, wins. (The method's paper
+trains every sampled network and keeps the best; here the winner alone is fine-tuned, as the policy
+of every other method is.)
 
 The loss of the logits is the cross-entropy times a power of the cost in DNAS. To first order that
 is a multiple of log cost added to it, which is what stands here: so its weight can be steered to a
@@ -40,7 +42,7 @@ def search(context: SearchContext, *, quantizer: Quantizer) -> SearchResult:
     """
     if context.multipath is None:
         raise SBSError("--settings: missing section 'multipath'")
-    target = context.target_cost()
+    target = context.reachable_target(context.settings.bitwidths[0])
     space = MultiPathSpace(context, quantizer)
     weight_batches, logit_batches = _split(context)
     task = MultiPathTask(

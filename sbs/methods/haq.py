@@ -4,17 +4,14 @@ Every policy that the agent proposes is calibrated, fine-tuned for an epoch on a
 images, and rewarded by its accuracy there. The budget is enforced before that, by lowering bits
 from the last layer on. The best policy of all episodes wins.
 
-An interrupted search goes on by replaying its episodes with their recorded rewards: the agent's
-own learning takes little time, and comes out the same.
+An epoch of the history is an episode here; the agent's state is on disk after each of them.
 """
 
 from __future__ import annotations
 
 import copy
-import json
+import math
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,14 +21,14 @@ from torch.optim import SGD
 
 from sbs.config import HAQSettings
 from sbs.devices import autocast
-from sbs.engine import Progression, state_path
+from sbs.engine import Progression, load_state, save_state
 from sbs.errors import SBSError
 from sbs.methods.calibration import Calibration
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.haq_agent import Agent
 from sbs.methods.haq_env import Bits, PrecisionEnv
 from sbs.policy import LayerPolicy, Policy
-from sbs.records import exclusive, write_text_atomically
+from sbs.records import exclusive
 from sbs.seeding import derive_seed, seed_everything
 from sbs.surgery import plain_state, quantized_network
 
@@ -47,52 +44,76 @@ def search(context: SearchContext) -> SearchResult:
     settings = context.haq
     if settings is None:
         raise SBSError("--settings: missing section 'haq'")
-    target = context.target_cost()
+    target = context.reachable_target(settings.lowest_bits)
     if target is None:
         raise SBSError("search.target: HAQ enforces a budget; give one, such as '4-bit'")
     proposals = Proposals(context, settings)
     cost_of = context.exact_cost()
+    env = PrecisionEnv(
+        context.shapes[1:-1],
+        (settings.lowest_bits, settings.highest_bits),
+        lambda bits: cost_of(proposals.policy(bits)),
+        target,
+        proposals.reward,
+    )
     with exclusive(context.resume):
-        log = EpisodeLog(context)
-        env = PrecisionEnv(
-            context.shapes[1:-1],
-            (settings.lowest_bits, settings.highest_bits),
-            lambda bits: cost_of(proposals.policy(bits)),
-            target,
-            lambda bits: log.reward(bits, proposals.accuracy),
-        )
-        run_episodes(env, settings, context, log)
-    best = max(log.episodes, key=lambda episode: float(episode["reward"]))
-    bits = {name: (pair[0], pair[1]) for name, pair in best["bits"].items()}
+        bits, progression = run_episodes(env, settings, context)
     state = plain_state(proposals.network(bits))
-    return SearchResult(proposals.policy(bits), state, target, log.progression())
+    return SearchResult(proposals.policy(bits), state, target, progression)
 
 
 def run_episodes(
-    env: PrecisionEnv, settings: HAQSettings, context: SearchContext, log: EpisodeLog
-) -> None:
-    """Let the agent act and learn, episode after episode."""
+    env: PrecisionEnv, settings: HAQSettings, context: SearchContext
+) -> tuple[Bits, Progression]:
+    """Let the agent act and learn, episode after episode; the bits of the best one."""
     seed = derive_seed(context.seed, "agent") % 2**32
     agent = Agent(env, settings.episodes, settings.warmup_episodes, seed)
-    for episode in range(settings.episodes):
+    best: tuple[float, Bits] = (-math.inf, {})
+    content, progression = load_state(context.resume, context.identity, context.reporter)
+    if content is not None:
+        agent.load_state(content["agent"])
+        best = content["best"]
+    for episode in range(progression.epoch, settings.episodes):
         started = time.perf_counter()
-        generator = torch.Generator().manual_seed(derive_seed(context.seed, "actions", episode))
-        state, _ = env.reset()
-        states, actions, done, reward = [], [], False, 0.0
-        while not done:
-            states.append(state)
-            actions.append(agent.action(state, episode, generator))
-            state, reward, done, _, _ = env.step(actions[-1])
-        agent.remember(states, actions, state, reward)
-        # The replay is drawn with NumPy's global generator; what came before must not matter.
-        seed_everything(derive_seed(context.seed, "learning", episode))
-        agent.learn(episode)
-        log.complete(time.perf_counter() - started)
-        latest = log.episodes[episode]
-        context.reporter.line(
-            f"episode {episode + 1}/{settings.episodes} accuracy {latest['accuracy']:.2f} "
-            f"reward {latest['reward']:.3f} best {max(e['reward'] for e in log.episodes):.3f}"
+        reward, info = run_episode(env, agent, episode, context.seed)
+        if reward > best[0]:
+            best = reward, info["bits"]
+        seconds = time.perf_counter() - started
+        progression.history.append(
+            {
+                "epoch": episode + 1,
+                "accuracy": info["accuracy"],
+                "reward": reward,
+                "seconds": round(seconds, 3),
+            }
         )
+        progression.seconds += seconds
+        progression.epoch = episode + 1
+        content = {"agent": agent.state(), "best": best}
+        save_state(content, context.resume, context.identity, progression)
+        context.reporter.line(
+            f"episode {episode + 1}/{settings.episodes} accuracy {info['accuracy']:.2f} "
+            f"reward {reward:.3f} best {best[0]:.3f}"
+        )
+    return best[1], progression
+
+
+def run_episode(
+    env: PrecisionEnv, agent: Agent, episode: int, seed: int
+) -> tuple[float, dict[str, Any]]:
+    """One walk through the layers and what the agent learns from it; reward and the walk's info."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, "actions", episode))
+    state, info = env.reset()
+    states, actions, done, reward = [], [], False, 0.0
+    while not done:
+        states.append(state)
+        actions.append(agent.action(state, episode, generator))
+        state, reward, done, _, info = env.step(actions[-1])
+    agent.remember(states, actions, state, reward)
+    # The replay is drawn with NumPy's global generator; what came before must not matter.
+    seed_everything(derive_seed(seed, "learning", episode))
+    agent.learn(episode)
+    return reward, info
 
 
 class Proposals:
@@ -127,8 +148,13 @@ class Proposals:
         self.calibration.apply(model, policy)
         return model
 
-    def accuracy(self, bits: Bits) -> tuple[float, float]:
-        """Training accuracy in percent over an epoch of fine-tuning, and the reward."""
+    def reward(self, bits: Bits) -> tuple[float, float]:
+        """Reward, and the training accuracy in percent that it is for."""
+        accuracy = self.accuracy(bits)
+        return REWARD_SCALE * (accuracy - self.full_accuracy), accuracy
+
+    def accuracy(self, bits: Bits) -> float:
+        """Training accuracy in percent over an epoch of fine-tuning."""
         model = self.network(bits).train()
         optimizer = SGD(
             model.parameters(),
@@ -145,8 +171,7 @@ class Proposals:
             F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             hits += (logits.argmax(1) == labels).sum()
-        accuracy = 100 * float(hits) / self.batches.images
-        return accuracy, REWARD_SCALE * (accuracy - self.full_accuracy)
+        return 100 * float(hits) / self.batches.images
 
     @torch.no_grad()
     def _accuracy_of_full_precision(self) -> float:
@@ -156,54 +181,3 @@ class Proposals:
             for images, labels in self.batches.epoch(0)
         )
         return 100 * hits / self.batches.images
-
-
-class EpisodeLog:
-    """What every episode came to, on disk after each of them."""
-
-    def __init__(self, context: SearchContext) -> None:
-        """Go on with the log of an interrupted search of the same identity, if there is one."""
-        self.path: Path = state_path(context.resume, context.identity).with_suffix(".json")
-        self.episodes: list[dict[str, Any]] = []
-        self._recorded: list[dict[str, Any]] = []
-        self.interruptions = 0
-        if self.path.exists():
-            try:
-                content = json.loads(self.path.read_text())
-                self._recorded = content["episodes"]
-                self.interruptions = content["interruptions"] + 1
-            except (ValueError, KeyError) as error:
-                raise SBSError(
-                    f"{self.path}: the state is damaged ({error}); delete it to start over"
-                ) from error
-
-    def reward(self, bits: Bits, measure: Callable[[Bits], tuple[float, float]]) -> float:
-        """Reward of the next episode: the recorded one, or a new measurement."""
-        number = len(self.episodes)
-        if number < len(self._recorded):
-            episode = self._recorded[number]
-            if {name: tuple(pair) for name, pair in episode["bits"].items()} != bits:
-                raise SBSError(
-                    f"{self.path}: episode {number + 1} does not repeat; delete it to start over"
-                )
-            self.episodes.append(episode)
-        else:
-            accuracy, reward = measure(bits)
-            self.episodes.append({"bits": bits, "accuracy": accuracy, "reward": reward})
-        return float(self.episodes[-1]["reward"])
-
-    def complete(self, seconds: float) -> None:
-        """Write the latest episode down, with the time of its actions, reward and learning."""
-        if len(self.episodes) > len(self._recorded):
-            self.episodes[-1]["seconds"] = seconds
-            content = {"episodes": self.episodes, "interruptions": self.interruptions}
-            write_text_atomically(self.path, json.dumps(content))
-
-    def progression(self) -> Progression:
-        """History and time; replayed episodes count as they took when they were new."""
-        history = [
-            {"epoch": n + 1} | {key: e[key] for key in ("accuracy", "reward", "seconds")}
-            for n, e in enumerate(self.episodes)
-        ]
-        seconds = sum(float(episode["seconds"]) for episode in self.episodes)
-        return Progression(len(history), seconds, self.interruptions, history)

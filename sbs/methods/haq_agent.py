@@ -24,12 +24,15 @@ HIDDEN = [300, 300]
 ACTOR_RATE, CRITIC_RATE = 1e-4, 1e-3
 TARGET_RATE = 0.01
 BATCH = 64
-EPISODES_KEPT = 128
+REPLAY_PER_LAYER = 128
 FIRST_DEVIATION, DEVIATION_DECAY = 0.5, 0.99
 LEARNING_EPISODES = 580
 """Of the authors' 600; shorter searches narrow their exploration over the same share of them."""
 
 BASELINE_DECAY = 0.5
+
+REPLAYED = ("observations", "next_observations", "actions", "rewards", "dones")
+"""Arrays of the replay."""
 
 
 class CentredReplay(ReplayBuffer):
@@ -72,7 +75,7 @@ class Agent:
         self.model = HaqDDPG(
             "MlpPolicy",
             env,
-            buffer_size=EPISODES_KEPT * self.steps,
+            buffer_size=REPLAY_PER_LAYER * len(env.shapes),
             batch_size=BATCH,
             tau=TARGET_RATE,
             gamma=1.0,
@@ -102,8 +105,7 @@ class Agent:
         self, states: list[Vector], actions: list[Vector], last: Vector, reward: float
     ) -> None:
         """Store an episode, every transition with the episode's reward."""
-        buffer = self.model.replay_buffer
-        assert buffer is not None
+        buffer = self._replay
         for number, (state, action) in enumerate(zip(states, actions, strict=True)):
             final = number == len(states) - 1
             buffer.add(
@@ -119,6 +121,38 @@ class Agent:
         """As many steps as the episode had, after the warm-up."""
         if episode >= self.warmup:
             self.model.train(gradient_steps=self.steps, batch_size=BATCH)
+
+    def state(self) -> dict[str, Any]:
+        """Networks, optimizers and replay: all that acting and learning depend on."""
+        buffer = self._replay
+        return {
+            "networks": self.model.policy.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "replay": {name: torch.from_numpy(getattr(buffer, name)) for name in REPLAYED},
+            "position": (buffer.pos, buffer.full),
+            "baseline": buffer.baseline,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state` gave."""
+        self.model.policy.load_state_dict(state["networks"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        buffer = self._replay
+        for name, values in state["replay"].items():
+            getattr(buffer, name)[...] = values.numpy()
+        buffer.pos, buffer.full = state["position"]
+        buffer.baseline = state["baseline"]
+
+    @property
+    def _replay(self) -> CentredReplay:
+        buffer = self.model.replay_buffer
+        assert isinstance(buffer, CentredReplay)
+        return buffer
+
+    @property
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        return [self.model.actor.optimizer, self.model.critic.optimizer]
 
 
 def _array(value: float) -> npt.NDArray[np.float32]:

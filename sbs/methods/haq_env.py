@@ -32,7 +32,7 @@ class PrecisionEnv(gymnasium.Env[Vector, Vector]):
         bit_range: tuple[int, int],
         cost_of: Callable[[Bits], float],
         budget: float,
-        evaluate: Callable[[Bits], float],
+        evaluate: Callable[[Bits], tuple[float, float]],
     ) -> None:
         """Set up.
 
@@ -41,7 +41,7 @@ class PrecisionEnv(gymnasium.Env[Vector, Vector]):
             bit_range: lowest and highest bitwidth.
             cost_of: cost of a choice.
             budget: cost that a choice is lowered to.
-            evaluate: reward of a choice.
+            evaluate: reward of a choice, and the accuracy that it is for.
         """
         self.shapes = list(shapes)
         self.low, self.high = bit_range
@@ -65,7 +65,8 @@ class PrecisionEnv(gymnasium.Env[Vector, Vector]):
         if len(self._chosen) < 2 * len(self.shapes):
             return self._state(), 0.0, False, False, {}
         bits = self.within_budget(self._named())
-        return self._state(), self._evaluate(bits), True, False, {"bits": bits}
+        reward, accuracy = self._evaluate(bits)
+        return self._state(), reward, True, False, {"bits": bits, "accuracy": accuracy}
 
     def bits_of(self, action: float) -> int:
         """Bitwidth of an action in [0, 1]: equal shares of it for every bitwidth."""

@@ -22,10 +22,10 @@ def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResu
     settings = context.settings
     if not settings.bit_sharing:
         raise SBSError("search.bit_sharing: false is for sbs_q, which searches bitwidths alone")
+    target = context.target_cost() if prune else context.reachable_target(settings.bitwidths[0])
     space = build_space(context, quantize=quantize, prune=prune)
     steps = settings.epochs * len(context.batches)
     cost_of = context.exact_cost()
-    target = context.target_cost()
     start = cost_of(extract_policy(space))
     task = SearchTask(
         space,
