@@ -87,25 +87,30 @@ def dq_network(model: nn.Module, bits: int) -> nn.Module:
     """Put DQ's quantizers into a plain network with ReLUs. In place.
 
     Args:
-        model: the network; steps start at ``2^floor(log2(max|W| / (2^(b-1) - 1)))``.
+        model: the network. Steps start at ``2^floor(log2(max|W| / (2^(b-1) - 1)))``, beyond 4
+            bits at 2 to the ceiling as in the authors' code; a bias starts as its layer's weights.
         bits: bitwidth b that everything starts at.
 
     Raises:
-        SBSError: the network has no ReLU.
+        SBSError: the network has no ReLU, or another nonlinearity, whose output would stay in
+            full precision.
     """
-    if not any(isinstance(module, nn.ReLU) for module in model.modules()):
+    kinds = {type(module) for module in model.modules()}
+    others = sorted(kind.__name__ for kind in kinds - {nn.ReLU} if _is_nonlinearity(kind))
+    if others or nn.ReLU not in kinds:
         raise SBSError(
-            "DQ quantizes activations at ReLUs, and this network has none; take a ResNet"
+            "DQ quantizes activations at ReLUs, and this network has "
+            f"{', '.join(others) or 'none'}; take a ResNet"
         )
     device = next(model.parameters()).device
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.ReLU):
             model.set_submodule(name, DQReLU(bits, device))
         elif isinstance(module, nn.Conv2d | nn.Linear):
+            weights = module.weight.detach()
             for part in ("weight", "bias"):
-                values = getattr(module, part)
-                if values is not None:
-                    register_parametrization(module, part, _quantizer_of(values, bits))
+                if getattr(module, part) is not None:
+                    register_parametrization(module, part, _quantizer_of(weights, bits))
     return model
 
 
@@ -181,6 +186,11 @@ class _Recorder:
 
 def _quantizer_of(values: Tensor, bits: int) -> FixedPoint:
     peak = float(values.detach().abs().max())
-    step = 2.0 ** math.floor(math.log2(max(peak, 1e-8) / (2 ** (bits - 1) - 1)))
+    whole = math.floor if bits <= 4 else math.ceil
+    step = 2.0 ** whole(math.log2(max(peak, 1e-8) / (2 ** (bits - 1) - 1)))
     step = min(max(step, STEP_RANGE[0]), STEP_RANGE[1])
     return FixedPoint(step, bits, signed=True, device=values.device)
+
+
+def _is_nonlinearity(kind: type[nn.Module]) -> bool:
+    return kind.__module__ == "torch.nn.modules.activation"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sbs import checkpoints
 from sbs.config import Scale, stage_settings
 from sbs.cost import policy_cost, trace_layers
 from sbs.dq import FixedPoint, dq_network, kilobytes, layer_bits, quantizers
+from sbs.errors import SBSError
 from sbs.methods.dq import DQTask
 from sbs.models import build_network, get_spec
 from sbs.policy import Policy, uniform_policy
@@ -39,6 +41,29 @@ def test_every_tensor_starts_at_the_bitwidth() -> None:
     elements = sum(p.numel() for p in plain.parameters()) - sum(2 * m.num_features for m in norms)
     size = float(kilobytes(model, 3, signed=True).detach())
     assert size == pytest.approx(elements * 4 / 8 / 1024)
+
+
+def test_a_bias_starts_as_its_layers_weights_and_many_bits_with_a_smaller_range() -> None:
+    plain = build_network("resnet20", 10, 1)
+    with torch.no_grad():
+        plain.get_parameter("fc.weight").clamp_(-0.5, 0.5)[0, 0] = 0.7
+        plain.get_parameter("fc.bias").fill_(0.01)
+    # 0.7 / 7 is between 2^-4 and 2^-3, and 0.7 / 31 between 2^-6 and 2^-5.
+    for bits, step in ((4, 2**-4), (6, 2**-5)):
+        model = dq_network(copy.deepcopy(plain), bits)
+        for part in ("weight", "bias"):
+            quantizer = model.get_submodule(f"fc.parametrizations.{part}.0")
+            assert isinstance(quantizer, FixedPoint)
+            assert float(quantizer.step.detach()) == step
+
+
+@pytest.mark.parametrize(
+    ("other", "named"), [(nn.Hardswish(), "Hardswish"), (nn.Identity(), "has none")]
+)
+def test_other_nonlinearities_are_refused(other: nn.Module, named: str) -> None:
+    rectifiers = [] if isinstance(other, nn.Identity) else [nn.ReLU()]
+    with pytest.raises(SBSError, match=rf"{named}; take a ResNet"):
+        dq_network(nn.Sequential(nn.Conv2d(1, 2, 1), *rectifiers, other), 4)
 
 
 def test_activations_of_one_image_count() -> None:
@@ -103,6 +128,27 @@ def test_penalty_counts_what_exceeds_the_allowed_size(default_scale: Scale) -> N
     with_margin = settings.model_copy(update={"margin": 0.5})
     halved = DQTask(network(4).eval(), with_margin, 4 / 32).loss(images, labels)
     assert float(halved.detach()) == pytest.approx(losses[2 / 32], rel=1e-3)
+
+
+def test_the_network_of_the_last_epoch_that_fits_is_kept(default_scale: Scale) -> None:
+    model = network(4)
+    task = DQTask(model, default_scale.dq, 4 / 32)
+    images, labels = torch.rand(4, *IMAGE), torch.arange(4)
+    ranges = {"fits": 1.0, "too large": 4.0}
+    kept = None
+    for kind in ("too large", "fits", "too large"):
+        with torch.no_grad():
+            for quantizer in quantizers(model):
+                quantizer.largest.copy_(quantizer.step * 7 * ranges[kind])
+        task.loss(images, labels)
+        excess = task.epoch_summary()["excess"]
+        assert (excess <= 0) == (kind == "fits")
+        if kind == "fits":
+            assert task.fitting is not None
+            kept = {name: value.clone() for name, value in task.fitting.items()}
+    assert kept is not None
+    assert task.fitting is not None
+    assert all(torch.equal(value, kept[name]) for name, value in task.fitting.items())
 
 
 def test_steps_and_ranges_have_their_own_rate(default_scale: Scale) -> None:

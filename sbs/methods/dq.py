@@ -2,7 +2,8 @@
 
 Bitwidths follow from steps and ranges, so the size of the network is differentiable, and what
 exceeds the allowed size is penalised in the loss. DQ constrains memory, weights and activations
-apart; in bit operations it lands where it lands.
+apart; in bit operations it lands where it lands. The network of the last epoch that kept to both
+sizes is the result (the authors': of the epoch with the best validation accuracy among those).
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ def search(context: SearchContext) -> SearchResult:
     progression = context.fit(task, settings)
     if task.fitting is not None:
         model.load_state_dict(task.fitting)
+    else:
+        context.reporter.line(
+            f"no epoch kept to the sizes of {context.settings.target!r}, and the last network is "
+            "taken: see 'excess' in the history. Try a larger dq.margin, or more dq.epochs"
+        )
     bits = layer_bits(model, context.image, FIRST_BITS)
     layers = {
         name: LayerPolicy(weight_bits=bits[name][0], activation_bits=bits[name][1])
@@ -100,15 +106,17 @@ class DQTask:
 
     @torch.no_grad()
     def epoch_summary(self) -> dict[str, float]:
-        """Sizes; and the network is kept if it keeps to them."""
+        """Sizes, and the share that the worse one is above what is allowed; keep what fits."""
         for quantizer in quantizers(self.model):
             quantizer.project()
         found = {side: self.sizes(side == _side(True)) for side in self._sizes}
-        if all(float(size) <= allowed for size, allowed in found.values()):
+        excess = max(float(size) / allowed - 1 for size, allowed in found.values())
+        if excess <= 0:
             self.fitting = {
                 name: value.detach().clone() for name, value in self.model.state_dict().items()
             }
-        return {f"{side}_kb": float(size) for side, (size, _) in found.items()}
+        sizes = {f"{side}_kb": float(size) for side, (size, _) in found.items()}
+        return sizes | {"excess": excess}
 
     def state(self) -> dict[str, Any]:
         """The last network that kept to the sizes."""
