@@ -21,8 +21,9 @@ from sbs.config import json_schema, load_scale
 from sbs.errors import SBSError
 from sbs.experiments import METHODS, NETWORKS, load_experiments
 from sbs.methods import METHODS as METHODS_BY_NAME
-from sbs.methods import get_method
+from sbs.methods import get_method, module_of
 from sbs.models import network_names
+from sbs.sources import imported_by
 from tests.conftest import ROOT, SCALES
 
 SHEET = "network\tmethod\tvariant\ttables\toptions\n"
@@ -178,6 +179,28 @@ def test_edits_rerun_what_depends_on_them_and_nothing_else(copy: Path) -> None:
     done = snakemake(copy, "--dry-run", goal)
     assert "sbs_p" in done.stdout
     assert "search/resnet20/sbs_q/default/seed-0/policy.json" not in done.stdout
+
+
+def test_an_edit_of_a_method_concerns_its_own_searches_alone() -> None:
+    shared = imported_by("sbs.stages.search")
+    assert not shared & {module_of(method) for method in [*METHODS_BY_NAME, "fixed4"]}
+    assert "sbs.methods.haq_env" in imported_by(module_of("haq"))
+    for other in ("sbs", "sbs_q", "dnas", "dq"):
+        assert not imported_by(module_of(other)) & {"sbs.methods.haq_env", "sbs.methods.haq"}
+
+
+def test_fine_tuning_starts_where_the_settings_say(copy: Path) -> None:
+    edit(copy, "finetune", start="pretrained")
+    done = snakemake(copy, "--dry-run", "--printshellcmds", "results/runs/table1.csv")
+    assert done.returncode == 0, done.stderr
+    starts = dict(
+        re.findall(r"sbs finetune --network resnet20 --method (\w+) .* --start (\S+)", done.stdout)
+    )
+    assert starts["sbs"] == starts["dnas"] == starts["fixed4"]
+    assert starts["sbs"] == "results/pretrain/resnet20/seed-0/weights.safetensors"
+    for method in ("haq", "dq"):
+        run = f"results/search/resnet20/{method}/default/seed-0"
+        assert starts[method] == f"{run}/weights.safetensors"
 
 
 def test_lint_and_format() -> None:

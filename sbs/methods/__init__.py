@@ -1,39 +1,32 @@
-"""Compression methods. Each is a function ``search(context) -> SearchResult``."""
+"""Compression methods. Each is a module with a function ``search(context) -> SearchResult``.
+
+They are imported by name and on demand, so that a search depends on the code of its own method
+alone: an edit of one method makes the results of no other stale.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
+from typing import Any
 
 from sbs.errors import SBSError
-from sbs.methods import dnas, dq, fixed, sbs
 from sbs.methods.context import SearchContext, SearchMethod, SearchResult
 
-__all__ = ["METHODS", "SearchContext", "SearchMethod", "SearchResult", "get_method"]
+__all__ = ["METHODS", "SearchContext", "SearchMethod", "SearchResult", "get_method", "module_of"]
 
-
-def _sbs_q(context: SearchContext) -> SearchResult:
-    if context.settings.bit_sharing:
-        return sbs.search(context, quantize=True, prune=False)
-    return dnas.search(context, quantizer="interval")
-
-
-def _haq(context: SearchContext) -> SearchResult:
-    # Its environment and agent take seconds to import, which the others need not wait for.
-    from sbs.methods import haq
-
-    return haq.search(context)
-
-
-METHODS: dict[str, SearchMethod] = {
-    "dq": dq.search,
-    "haq": _haq,
-    "dnas": partial(dnas.search, quantizer="dorefa_pact"),
-    "sbs_p": partial(sbs.search, quantize=False, prune=True),
-    "sbs_q": _sbs_q,
-    "sbs": partial(sbs.search, quantize=True, prune=True),
+METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "dnas": ("sbs.methods.dnas", {"quantizer": "dorefa_pact"}),
+    "dq": ("sbs.methods.dq", {}),
+    "haq": ("sbs.methods.haq", {}),
+    "sbs": ("sbs.methods.sbs", {"quantize": True, "prune": True}),
+    "sbs_p": ("sbs.methods.sbs", {"quantize": False, "prune": True}),
+    "sbs_q": ("sbs.methods.sbs_q", {}),
 }
-"""Searching methods by name; ``fixed<k>`` is one more for every k."""
+"""Searching methods by name: module, and what its ``search`` gets besides the context.
+``fixed<k>`` is one more for every k."""
 
 
 def get_method(name: str) -> SearchMethod:
@@ -42,9 +35,23 @@ def get_method(name: str) -> SearchMethod:
     Raises:
         SBSError: there is no such method.
     """
+    module, options = _entry(name)
+    return partial(import_module(module).search, **options)
+
+
+def module_of(name: str) -> str:
+    """The dotted name of a method's module, for the digest of its code.
+
+    Raises:
+        SBSError: there is no such method.
+    """
+    return _entry(name)[0]
+
+
+def _entry(name: str) -> tuple[str, Mapping[str, Any]]:
     match = re.fullmatch(r"fixed(\d+)", name)
     if match and 1 <= int(match[1]) <= 32:
-        return partial(fixed.search, bits=int(match[1]))
+        return "sbs.methods.fixed", {"bits": int(match[1])}
     if name in METHODS:
         return METHODS[name]
     known = ", ".join([*sorted(METHODS), "fixed<k> with k from 1 to 32"])

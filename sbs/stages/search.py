@@ -7,13 +7,13 @@ from pathlib import Path
 from sbs import checkpoints
 from sbs.config import DQSettings, HAQSettings, MultipathSettings, SearchSettings
 from sbs.engine import discard
-from sbs.methods import SearchContext, get_method
+from sbs.methods import SearchContext, get_method, module_of
 from sbs.stages.workbench import Job, Workbench
 
 
 def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, record: Path) -> None:
     """Find a policy with the job's method."""
-    bench = Workbench("search", job, data, {"pretrained": pretrained})
+    bench = Workbench("search", job, data, {"pretrained": pretrained}, module_of(job.method))
     settings: SearchSettings = bench.section("search", SearchSettings)
     multipath = bench.section("multipath", MultipathSettings, required=False)
     dq = bench.section("dq", DQSettings, required=False)

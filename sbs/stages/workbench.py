@@ -58,8 +58,19 @@ class Workbench:
         job: Job,
         data: Path,
         inputs: Mapping[str, Path],
+        *modules: str,
     ) -> None:
+        """Check the settings, read the data, build the plain network.
+
+        Args:
+            stage: which one.
+            job: which run.
+            data: the dataset file.
+            inputs: other files that decide the result, by name.
+            modules: what the result depends on besides the stage's own module.
+        """
         self.stage, self.job = stage, job
+        self.modules = (f"sbs.stages.{stage}", *modules)
         self.data_settings = self.section("data", DataSettings)
         self.runtime = self.section("runtime", RuntimeSettings)
         self.device = choose_device(self.runtime)
@@ -97,7 +108,7 @@ class Workbench:
             "settings": dict(self.job.settings),
             "inputs": self.inputs,
             "dataset": self.dataset.digest,
-            "code": source_digest(f"sbs.stages.{self.stage}"),
+            "code": source_digest(*self.modules),
         }
 
     def to_device(self, model: nn.Module) -> nn.Module:

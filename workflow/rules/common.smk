@@ -8,6 +8,7 @@ from snakemake.utils import validate
 from sbs.config import Scale, canonical_json, stage_settings, validated
 from sbs.errors import SBSError
 from sbs.experiments import load_experiments
+from sbs.methods import module_of
 from sbs.sources import source_digest
 
 try:
@@ -49,6 +50,11 @@ def settings(stage):
     return of_run
 
 
+def search_code(wildcards):
+    """Digest of the code that a search depends on: that of its own method only."""
+    return source_digest("sbs.stages.search", module_of(wildcards.method))
+
+
 def pretrained_seed(seed):
     """Seed of the pretrained network that the run of this seed starts from."""
     seeds = scale.pretrain.seeds
@@ -62,8 +68,11 @@ def pretrained_weights(wildcards):
 
 
 def starting_weights(wildcards):
-    """Weights that fine-tuning starts from."""
-    if scale.finetune.start == "pretrained":
+    """Weights that fine-tuning starts from.
+
+    HAQ ends with M0 as it is and the ranges of its quantizers; DQ's network is finished already.
+    """
+    if scale.finetune.start == "pretrained" and wildcards.method not in ("haq", "dq"):
         return pretrained_weights(wildcards)
     run = "{0.network}/{0.method}/{0.variant}/seed-{0.seed}".format(wildcards)
     return f"<results>/search/{run}/weights.safetensors"

@@ -49,7 +49,7 @@ rule search:
     params:
         settings=settings("search"),
         scale=scale.scale,
-        code=source_digest("sbs.stages.search"),
+        code=search_code,
     shell:
         "sbs search --network {wildcards.network} --method {wildcards.method}"
         " --variant {wildcards.variant} --seed {wildcards.seed} --scale {params.scale}"
