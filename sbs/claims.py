@@ -4,8 +4,8 @@ A claim about runs compares two of them over seeds. Accuracies are compared by t
 points, costs by their ratio; both get Welch's confidence interval, on the logarithm for ratios. A
 claim holds if the whole interval is on its side, fails if the whole interval is on the other, and
 is too close to call in between or where a side has a single seed. Only full precision may have one:
-it is the network that all runs start from, and counts as exact. Intervals are at 95 % each: among
-many claims some verdicts are chance.
+it is the network that all runs start from; a single one of it counts as exact. Intervals are at
+95 % each: among many claims some verdicts are chance.
 
 Where a scale gives one method a larger share of its authors' search than another, the times of the
 two searches do not compare. A verdict on them has to come out the same for the times as measured
@@ -199,7 +199,7 @@ def rendering(verdicts: pd.DataFrame, scale: str, dataset: str) -> str:
             "",
         ]
     shown = pd.DataFrame([cells(row) for _, row in verdicts.iterrows()])
-    return "\n".join([*lines, shown.to_markdown(index=False)]) + "\n"
+    return "\n".join([*lines, shown.to_markdown(index=False, disable_numparse=True)]) + "\n"
 
 
 def interval(left: pd.Series, right: pd.Series, metric: str) -> Interval:
@@ -230,9 +230,9 @@ def verdict(claim: Claim, found: Interval) -> str:
         return CLOSE
     bound = claim.bound
     if claim.relation == "less":
-        return HOLDS if found.high < bound else FAILS if found.low > bound else CLOSE
+        return HOLDS if found.high < bound else FAILS if found.low >= bound else CLOSE
     if claim.relation == "more":
-        return HOLDS if found.low > bound else FAILS if found.high < bound else CLOSE
+        return HOLDS if found.low > bound else FAILS if found.high <= bound else CLOSE
     if claim.relation == "at most":
         return HOLDS if found.high <= bound else FAILS if found.low > bound else CLOSE
     return HOLDS if found.low >= bound else FAILS if found.high < bound else CLOSE
@@ -274,7 +274,7 @@ def _row(
         "measured": shown(found_interval.effect),
         "low": shown(found_interval.low),
         "high": shown(found_interval.high),
-        "seeds": min(map(len, sides)),
+        "seeds": min(side.index.nunique() for side in sides),
         "verdict": decided,
     }
 

@@ -106,6 +106,8 @@ def test_verdicts_follow_the_interval() -> None:
     assert judged(ACCURACY, runs(sbs=[80, 81, 82], dq=[90, 91, 92]))["verdict"] == FAILS
     assert judged(ACCURACY, runs(sbs=[90, 91, 92], dq=[89, 91, 92]))["verdict"] == CLOSE
     assert judged(ACCURACY, runs(sbs=[99.0], dq=[1.0, 2.0]))["verdict"] == CLOSE
+    # Equal without any noise is not more.
+    assert judged(ACCURACY, runs(sbs=[90, 90], dq=[90, 90]))["verdict"] == FAILS
     missing = judged(ACCURACY, runs(sbs=[99.0, 99.5]))
     assert missing["verdict"] == NOT_RUN
     assert pd.isna(missing.get("measured"))

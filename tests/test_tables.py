@@ -67,6 +67,17 @@ def runs_of_two_seeds() -> list[RunRecord]:
     return records
 
 
+def test_a_reduction_is_that_of_the_mean_cost() -> None:
+    records = runs_of_two_seeds()
+    different = [r.model_copy(update={"bops": 100.0e6}) if r.seed == 1 else r for r in records]
+    first = next(r for r in records if r.method == "sbs" and r.seed == 0)
+    table = table1(collect(different), PUBLISHED)
+    row = table[table["method"] == "sbs"].iloc[0]
+    mean = (first.bops + 100.0e6) / 2
+    assert row["bops_m"] == pytest.approx(mean / 1e6)
+    assert row["bop_ratio"] == pytest.approx(first.full_precision_bops / mean)
+
+
 def test_a_row_a_run_with_the_cost_of_its_search() -> None:
     runs = collect(runs_of_two_seeds())
     assert list(zip(runs["method"], runs["seed"], strict=True)) == [
