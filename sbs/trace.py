@@ -11,6 +11,7 @@ from sbs.records import RunRecord
 from sbs.tables import runs_of
 
 COLUMNS = {
+    "seeds": "seed",
     "top1_mean": "top1",
     "top1_std": "top1",
     "top1_ties": "top1",
@@ -28,6 +29,9 @@ COLUMNS = {
     "search_memory_over_sharing": "search_peak_memory_bytes",
 }
 """Column of a table to the column of the runs that it is made of."""
+
+OVER_SHARING = "_over_sharing"
+"""Columns of Table 5 that divide a row by the one with bit sharing end so."""
 
 
 def trace(table: Path, row: str, column: str) -> str:
@@ -51,16 +55,29 @@ def trace(table: Path, row: str, column: str) -> str:
         raise SBSError(f"{table}: no column {column!r}; there are {', '.join(cells.columns)}")
     lines = [f"{table}: {network} {method}, {column} = {cell[column].item()}"]
     if column.startswith("published"):
-        return "\n".join([*lines, "as printed in the paper: config/published.csv"])
+        kind = "a ratio of numbers" if column.endswith(OVER_SHARING) else "as"
+        return "\n".join([*lines, f"{kind} printed in the paper: config/published.csv"])
     if column not in COLUMNS:
         return "\n".join([*lines, "the same for all runs of the row"])
     runs = runs_of(table.stem, _read(table.parent / "runs" / table.name))
+    lines += _runs_behind(runs, network, method, column, table.parent)
+    if column.endswith(OVER_SHARING):
+        lines += ["", "divided by the mean of:"]
+        lines += _runs_behind(runs, network, "sbs_q", column, table.parent)
+    return "\n".join(lines)
+
+
+def _runs_behind(
+    runs: pd.DataFrame, network: str, method: str, column: str, results: Path
+) -> list[str]:
+    """A line for the value of every run of a row, and lines on its records."""
+    lines = []
     behind = runs[(runs["network"] == network) & (runs["method"] == method)]
     for _, run in behind.sort_values("seed").iterrows():
         lines += ["", f"seed {run['seed']}: {COLUMNS[column]} = {run[COLUMNS[column]]}"]
-        for path in _records(table.parent, run, method):
+        for path in _records(results, run, method):
             lines += _described(path)
-    return "\n".join(lines)
+    return lines
 
 
 def _split(row: str) -> tuple[str, str]:

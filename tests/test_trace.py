@@ -68,8 +68,24 @@ def test_published_cells_lead_to_the_paper(results: Path) -> None:
     assert "config/published.csv" in text
 
 
+def test_a_ratio_to_the_row_with_sharing_names_the_runs_of_both(results: Path) -> None:
+    row = "resnet20 sbs_q_without_sharing"
+    text = trace(results / "table5.csv", row, "search_hours_over_sharing")
+    above, below = text.split("divided by the mean of:")
+    assert "sbs_q/multi-path/seed-1/search.json" in above
+    assert "sbs_q/default/seed-1/search.json" in below
+    published = trace(results / "table5.csv", row, "published_hours_over_sharing")
+    assert "a ratio of numbers printed in the paper" in published
+
+
+def test_the_number_of_seeds_leads_to_the_runs(results: Path) -> None:
+    text = trace(results / "table1.csv", "resnet20 sbs_q", "seeds")
+    assert text.splitlines()[0].endswith("seeds = 2")
+    assert text.count("\nseed ") == 2
+
+
 def test_every_measured_column_can_be_traced(results: Path) -> None:
-    constant = {"scale", "dataset", "network", "method", "label", "seeds"}
+    constant = {"scale", "dataset", "network", "method", "label"}
     for name in ("table1", "table5"):
         columns = set(pd.read_csv(results / f"{name}.csv").columns)
         measured = {column for column in columns if not column.startswith("published")}
