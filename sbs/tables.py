@@ -170,7 +170,7 @@ def rendering(table: pd.DataFrame, title: str = "Table 1") -> str:
         "Search cost is the time of one search on one device; the paper's device is a TITAN Xp.",
         "Its share is that of the training which the method's own authors give a search.",
         "Accuracy: mean ± sample standard deviation (number of seeds). Methods tie where Welch's",
-        f"t-test finds no difference in top-1 (p ≥ {LEVEL}).",
+        f"t-test finds no difference in top-1 (p ≥ {LEVEL}); a single run is not compared.",
         "",
     ]
     shown = pd.DataFrame([_rendered(row) for _, row in table.iterrows()])
