@@ -12,7 +12,7 @@
 #   make bench                 speed and memory of a step, in results/benchmarks.csv and .svg
 #   make bench-snapshot        copy that to results/measured/benchmarks/
 #   make lock                  new requirements.lock, after an edit of pyproject.toml
-#   make schema                new schema of the scale files, after an edit of sbs/config.py
+#   make schema                new schema of the scale files, after an edit of sbs/config/settings.py
 #   make snapshot              copy tables, figures and run records to results/measured/
 #   make restore               put the run records of a snapshot back
 #
@@ -75,6 +75,7 @@ check: environment
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
+	$(RUN) lint-imports
 	$(RUN) snakefmt --check workflow
 	$(RUN) snakemake --lint
 
@@ -91,15 +92,15 @@ lock:
 	  pyproject.toml --output-file requirements.lock
 
 schema: environment
-	$(RUN) python -m sbs.config > workflow/schemas/config.schema.json
+	$(RUN) python -m sbs.config.settings > workflow/schemas/config.schema.json
 
 snapshot: environment
-	$(RUN) python -m sbs.snapshot save $(RESULTS) results/measured/$(SCALE)
-	$(RUN) python -m sbs.scoreboard
+	$(RUN) python -m sbs.results.snapshot save $(RESULTS) results/measured/$(SCALE)
+	$(RUN) python -m sbs.results.scoreboard
 
 # Runs that are still missing start from pretrained weights, which Snakemake would make in the same
 # go as it repeated every run that starts from them. So they come first, and the records once more.
 restore: environment
-	$(RUN) python -m sbs.snapshot restore $(RESULTS) results/measured/$(SCALE)
+	$(RUN) python -m sbs.results.snapshot restore $(RESULTS) results/measured/$(SCALE)
 	$(RUN) snakemake --cores all --configfile $(CONFIG) --until pretrain
-	$(RUN) python -m sbs.snapshot restore $(RESULTS) results/measured/$(SCALE)
+	$(RUN) python -m sbs.results.snapshot restore $(RESULTS) results/measured/$(SCALE)

@@ -25,7 +25,7 @@ from benchmarks.measure import (
 )
 from benchmarks.report import draw, rendering
 from benchmarks.steps import VARIANTS, Network, Variant, make_step, search
-from sbs.devices import device_name
+from sbs.runtime.device import device_name
 
 app = typer.Typer(add_completion=False, help=__doc__)
 Row = dict[str, Any]

@@ -12,7 +12,7 @@ from statistics import median
 import torch
 
 from benchmarks.steps import CPU, VARIANTS, Network, make_step
-from sbs.devices import peak_memory_bytes
+from sbs.runtime.device import peak_memory_bytes
 
 
 def alternate(

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sbs import native
-from sbs.config import Scale, load_scale
+from sbs.config.settings import Scale, load_scale
 from sbs.cost import LayerShape, trace_layers
 from sbs.cost.expected import ExpectedCost
-from sbs.engine import Task
-from sbs.finetune import Classification
-from sbs.layers import LayerOptions
-from sbs.models import get_spec
-from sbs.models.resnet_cifar import CifarResNet
-from sbs.multipath import SharedRangePath, multipath_layers
-from sbs.penalty import FixedPenalty
+from sbs.kernels import build as native
+from sbs.methods.gate_search import SearchTask
+from sbs.methods.penalty import FixedPenalty
+from sbs.networks import get_spec
+from sbs.networks.resnet_cifar import CifarResNet
+from sbs.nn.layers import LayerOptions
+from sbs.nn.multipath import SharedRangePath, multipath_layers
 from sbs.policy import uniform_policy
-from sbs.search import SearchTask
-from sbs.surgery import quantized_network, search_network
+from sbs.surgery.networks import quantized_network, search_network
+from sbs.training.classification import Classification
+from sbs.training.loop import Task
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE, CLASSES, BATCH = (3, 32, 32), 100, 128

@@ -37,8 +37,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
-from sbs.claims import judge, load_claims, rendering, score
-from sbs.metrics import write_score
+from sbs.results.claims import judge, load_claims, rendering, score
+from sbs.results.metrics import write_score
 
 runs = pd.read_csv(runs_path)
 verdicts = judge(

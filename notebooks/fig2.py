@@ -23,8 +23,8 @@ figure_path = "results/fig2.svg"
 # %%
 import pandas as pd
 
-from sbs.figures import save_svg
-from sbs.theory.figures import draw_error_bound
+from sbs.plots.trajectory import save_svg
+from sbs.plots.theory import draw_error_bound
 
 table = pd.read_csv(bound_path)
 table["share_of_bound"] = table["change"] / table["bound"]

@@ -27,8 +27,8 @@ figure_path = "results/fig3.svg"
 # %%
 import pandas as pd
 
-from sbs.figures import save_svg
-from sbs.theory.figures import draw_convergence
+from sbs.plots.trajectory import save_svg
+from sbs.plots.theory import draw_convergence
 
 numbers = pd.read_csv(numbers_path)
 columns = ["iterations", "roughness", "final", "excess"]

@@ -26,8 +26,8 @@ figure_path = "results/fig4.svg"
 # %%
 import pandas as pd
 
-from sbs.figure4 import draw_figure4, figure4_points
-from sbs.figures import save_svg
+from sbs.plots.figure4 import draw_figure4, figure4_points
+from sbs.plots.trajectory import save_svg
 
 runs = pd.read_csv(runs_path)
 points = figure4_points(runs, pd.read_csv(published_path))

@@ -29,8 +29,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
-from sbs.metrics import write_metrics
-from sbs.tables import rendering, table1
+from sbs.results.metrics import write_metrics
+from sbs.results.tables import rendering, table1
 
 runs = pd.read_csv(runs_path)
 runs[["network", "method", "variant", "seed", "top1", "top5", "bops", "search_seconds"]]

@@ -22,8 +22,8 @@ figure_path = "results/trajectory.svg"
 # %%
 from pathlib import Path
 
-from sbs.figures import save_svg, search_trajectory
-from sbs.records import RunRecord
+from sbs.plots.trajectory import save_svg, search_trajectory
+from sbs.provenance.records import RunRecord
 
 record = RunRecord.load(Path(record_path))
 

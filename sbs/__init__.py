@@ -7,10 +7,10 @@ from typing import Any
 _PUBLIC = {
     "Policy": "sbs.policy",
     "SBSError": "sbs.errors",
-    "build_network": "sbs.models",
+    "build_network": "sbs.networks",
     "policy_cost": "sbs.cost",
-    "quantized_network": "sbs.surgery",
-    "search_network": "sbs.surgery",
+    "quantized_network": "sbs.surgery.networks",
+    "search_network": "sbs.surgery.networks",
     "trace_layers": "sbs.cost",
     "uniform_policy": "sbs.policy",
 }

@@ -173,7 +173,7 @@ def export(
     """Write a compressed network as packed integers with their scales, and print its sizes."""
     from dataclasses import asdict
 
-    from sbs.records import write_text_atomically
+    from sbs.provenance.records import write_text_atomically
     from sbs.stages.export import run
 
     found = run(policy, weights, output)
@@ -192,7 +192,7 @@ def trace(
     column: Annotated[str, typer.Option(help="Column of the table.")] = "top1_mean",
 ) -> None:
     """Print the runs behind a cell of a table: values, records, revision, settings, data."""
-    from sbs.trace import trace as run
+    from sbs.results.trace import trace as run
 
     typer.echo(run(table, row, column))
 
@@ -230,7 +230,7 @@ def collect(
     output: Output,
 ) -> None:
     """Gather run records into one tidy table, a row a run."""
-    from sbs.collect import write_runs
+    from sbs.results.collect import write_runs
 
     write_runs(records, output)
 
@@ -263,7 +263,7 @@ def _job(
 
 
 def _settings(text: str, stage: str, method: str) -> dict[str, Any]:
-    from sbs.config import load_scale, stage_settings
+    from sbs.config.settings import load_scale, stage_settings
 
     if not text.lstrip().startswith("{"):
         return stage_settings(load_scale(Path(text)), stage, {}, method)

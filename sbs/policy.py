@@ -57,7 +57,7 @@ class Policy(BaseModel):
 
     def save(self, path: Path) -> None:
         """Write the policy as JSON, atomically."""
-        from sbs.records import write_text_atomically
+        from sbs.provenance.records import write_text_atomically
 
         write_text_atomically(path, self.model_dump_json(indent=1) + "\n")
 

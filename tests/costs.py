@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from sbs.cost import LayerShape, trace_layers
-from sbs.models import Prunable, get_spec
+from sbs.networks import Prunable, get_spec
 from sbs.policy import Policy
 
 MACS = {

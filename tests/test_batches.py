@@ -14,7 +14,7 @@ from torchvision.transforms import functional as TF
 
 from sbs.data.batches import Augmentation, EvalBatches, TrainBatches, draw
 from sbs.data.images import Dataset, ImageSet, make_dataset
-from sbs.seeding import derive_seed, seed_everything
+from sbs.runtime.seeding import derive_seed, seed_everything
 
 CPU = torch.device("cpu")
 

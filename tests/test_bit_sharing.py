@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbs.bit_sharing import decompose, recompose
-from sbs.bitwidths import check_nesting
+from sbs.config.bitwidths import check_nesting
 from sbs.errors import SBSError
-from sbs.quantizer import discretize, levels
+from sbs.quantization.bit_sharing import decompose, recompose
+from sbs.quantization.uniform import discretize, levels
 from tests.test_quantizer import exact_round
 
 SEQUENCES = [(2, 4, 8), (3, 6, 12), (1, 2, 4, 8), (2, 6), (2, 4, 8, 16), (5,)]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sbs.methods.calibration import SAMPLE, Calibration, kl_threshold
-from sbs.models import build_network
+from sbs.networks import build_network
 
 IMAGE = (1, 8, 8)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sbs.checkpoints import load_into, obtain, read_weights, save_weights
-from sbs.config import Checkpoint, load_scale
+from sbs.config.settings import Checkpoint, load_scale
 from sbs.data.fetch import fetch
 from sbs.errors import SBSError
-from sbs.models import build_network
-from sbs.records import sha256_of_file
+from sbs.networks import build_network
+from sbs.provenance.records import sha256_of_file
+from sbs.runtime.checkpoints import load_into, obtain, read_weights, save_weights
 from sbs.stages.finetune import evaluate_file
 from tests.conftest import ROOT
 

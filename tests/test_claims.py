@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sbs.claims import (
+from sbs.config.experiments import LABEL, METHODS, NETWORKS
+from sbs.errors import SBSError
+from sbs.results.claims import (
     CLOSE,
     FAILS,
     GAIN,
@@ -28,10 +30,8 @@ from sbs.claims import (
     score,
     verdict,
 )
-from sbs.collect import collect
-from sbs.errors import SBSError
-from sbs.experiments import LABEL, METHODS, NETWORKS
-from sbs.scoreboard import scoreboard, updated
+from sbs.results.collect import collect
+from sbs.results.scoreboard import scoreboard, updated
 from sbs.theory import convergence, statements, toy
 from tests.conftest import ROOT
 from tests.test_tables import record

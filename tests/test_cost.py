@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from sbs.cost import RESOURCES, LayerShape, policy_cost, prune_shapes, trace_layers
 from sbs.cost.report import print_cost
 from sbs.errors import SBSError
-from sbs.models import build_network, get_spec
+from sbs.networks import build_network, get_spec
 from sbs.policy import LayerPolicy, Policy, uniform_policy
 from tests.costs import GROUP_OF_FOUR, MACS, layers_of, prunables_of, with_kept
 

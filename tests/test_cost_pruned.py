@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sbs.cost import prune_shapes, trace_layers
-from sbs.models import build_network, get_spec
+from sbs.networks import build_network, get_spec
 from sbs.policy import uniform_policy
 from tests.costs import GROUP_OF_FOUR, layers_of, prunables_of, with_kept
 

@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sbs.config import Scale
+from sbs.config.settings import Scale
 from sbs.cost import policy_cost, trace_layers
 from sbs.data import Augmentation, TrainBatches, load_dataset
 from sbs.errors import SBSError
 from sbs.methods import SearchContext, get_method
 from sbs.methods.dnas import Alternating, MultiPathTask
 from sbs.methods.path_space import MultiPathSpace, sample_policies
-from sbs.models import build_network, get_spec
-from sbs.penalty import BAND
+from sbs.methods.penalty import BAND
+from sbs.networks import build_network, get_spec
 from sbs.policy import uniform_policy
-from sbs.progress import Reporter
-from sbs.surgery import quantized_network
+from sbs.runtime.progress import Reporter
+from sbs.surgery.networks import quantized_network
 from tests.test_search import step
 
 CPU = torch.device("cpu")

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from sbs import checkpoints
-from sbs.config import Scale, stage_settings
+from sbs.config.settings import Scale, stage_settings
 from sbs.cost import policy_cost, trace_layers
-from sbs.dq import FixedPoint, dq_network, kilobytes, layer_bits, quantizers
 from sbs.errors import SBSError
 from sbs.methods.dq import DQTask
-from sbs.models import build_network, get_spec
+from sbs.networks import build_network, get_spec
 from sbs.policy import Policy, uniform_policy
+from sbs.runtime import checkpoints
 from sbs.stages import pretrain, search
 from sbs.stages.finetune import with_weights
 from sbs.stages.workbench import Job
+from sbs.surgery.dq import FixedPoint, dq_network, kilobytes, layer_bits, quantizers
 
 IMAGE = (1, 8, 8)
 

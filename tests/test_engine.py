@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sbs.checkpoints import read_weights
-from sbs.config import Scale, TrainSettings, canonical_json, stage_settings
-from sbs.engine import fit, learning_rate_factor, state_path
+from sbs.config.settings import Scale, TrainSettings, canonical_json, stage_settings
 from sbs.errors import SBSError
-from sbs.finetune import Classification
-from sbs.progress import Reporter
-from sbs.records import RunRecord, exclusive
+from sbs.provenance.records import RunRecord, exclusive
+from sbs.runtime.checkpoints import read_weights
+from sbs.runtime.progress import Reporter
+from sbs.training.classification import Classification
+from sbs.training.loop import fit, learning_rate_factor, state_path
 
 CPU = torch.device("cpu")
 

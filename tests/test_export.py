@@ -11,15 +11,15 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from sbs.checkpoints import save_weights
 from sbs.cli import app
 from sbs.errors import SBSError
-from sbs.export import Sizes, export, is_export, load
-from sbs.models import build_network, get_spec
+from sbs.export.packed import Sizes, export, is_export, load
+from sbs.networks import build_network, get_spec
 from sbs.policy import LayerPolicy, Policy, Quantizer
+from sbs.runtime.checkpoints import save_weights
 from sbs.stages.export import run
 from sbs.stages.finetune import evaluate_file
-from sbs.surgery import leaf_layers, plain_state, quantized_network
+from sbs.surgery.networks import leaf_layers, plain_state, quantized_network
 
 IMAGES = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 BITS = [(2, 4), (4, 8), (8, 2), (3, 6)]

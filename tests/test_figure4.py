@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sbs.collect import collect
-from sbs.figure4 import draw_figure4, figure4_points
+from sbs.plots.figure4 import draw_figure4, figure4_points
+from sbs.results.collect import collect
 from tests.conftest import ROOT
 from tests.test_tables import record
 

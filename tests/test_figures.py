@@ -9,11 +9,11 @@ import pytest
 from matplotlib import pyplot as plt
 
 from sbs.errors import SBSError
-from sbs.figure4 import draw_figure4
-from sbs.figures import save_svg, search_trajectory
-from sbs.records import RunRecord
+from sbs.plots.figure4 import draw_figure4
+from sbs.plots.theory import draw_error_bound
+from sbs.plots.trajectory import save_svg, search_trajectory
+from sbs.provenance.records import RunRecord
 from sbs.theory import error_bound
-from sbs.theory.figures import draw_error_bound
 from tests.conftest import ROOT
 
 MEASURED = ROOT / "results" / "measured" / "digits"

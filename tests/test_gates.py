@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from sbs.gates import (
+from sbs.nn.filter_gate import FilterGate
+from sbs.quantization.gates import (
     binary_gate,
     expected_bits,
     gated_quantize,
@@ -15,8 +16,7 @@ from sbs.gates import (
     open_run,
     quantization_metrics,
 )
-from sbs.pruning import FilterGate
-from sbs.quantizer import quantize
+from sbs.quantization.uniform import quantize
 
 
 def test_gate_is_one_at_and_above_its_threshold() -> None:

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbs.config import Scale
+from sbs.config.settings import Scale
 from sbs.cost import policy_cost, trace_layers
 from sbs.data import Augmentation, TrainBatches, load_dataset
 from sbs.errors import SBSError
@@ -20,9 +20,9 @@ from sbs.methods import SearchContext, get_method
 from sbs.methods.haq import Proposals
 from sbs.methods.haq_agent import Agent, CentredReplay
 from sbs.methods.haq_env import Bits, PrecisionEnv
-from sbs.models import build_network, get_spec
+from sbs.networks import build_network, get_spec
 from sbs.policy import uniform_policy
-from sbs.progress import Reporter
+from sbs.runtime.progress import Reporter
 
 IMAGE = (1, 8, 8)
 SHAPES = trace_layers(build_network("resnet20", 10, 1), IMAGE)

@@ -13,7 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sbs import gates, kernels, native, peer_quantizers, quantizer
+from sbs.kernels import fused as kernels
+from sbs.kernels import build as native
+from sbs.quantization import gates
+from sbs.quantization import peers as peer_quantizers
+from sbs.quantization import uniform as quantizer
 
 SHAPES = [(0, 3), (1,), (5, 4, 3, 2), (2, 3, 8, 8), (70, 30, 7, 5)]
 BITWIDTHS = [(2, 4, 8), (3, 6, 12), (1, 2, 4, 8), (2, 6)]

@@ -14,7 +14,7 @@ from torchvision import models as torchvision_models
 from torchvision.ops.misc import SqueezeExcitation
 
 from sbs.errors import SBSError
-from sbs.models import Prunable, build_network, get_spec, network_names
+from sbs.networks import Prunable, build_network, get_spec, network_names
 
 CIFAR = {"resnet20": 3, "resnet32": 5, "resnet44": 7, "resnet56": 9}  # blocks a stage
 TORCHVISION = {

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sbs import quantizer
-from sbs.layers import LayerOptions
-from sbs.multipath import MultiPathConv2d, SharedRangePath, multipath_layers
+from sbs.nn.layers import LayerOptions
+from sbs.nn.multipath import MultiPathConv2d, SharedRangePath, multipath_layers
+from sbs.quantization import uniform as quantizer
 
 BITS = (2, 4, 8)
 

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sbs import gates, kernels, native, quantizer
+from sbs.kernels import fused as kernels
+from sbs.kernels import build as native
+from sbs.quantization import gates
+from sbs.quantization import uniform as quantizer
 from tests.test_kernels import assert_all_close, leaf, randn
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sbs.layers import clipped
-from sbs.norms import Pending, QuantBatchNorm2d, tensor
+from sbs.nn.batch_norm import Pending, QuantBatchNorm2d, tensor
+from sbs.nn.layers import clipped
 
 
 def pair() -> tuple[QuantBatchNorm2d, nn.BatchNorm2d, Tensor]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbs.errors import SBSError
-from sbs.packing import codes_per_word, pack, unpack, wasted_bits
+from sbs.quantization.packing import codes_per_word, pack, unpack, wasted_bits
 
 
 @given(st.integers(1, 32), st.integers(0, 70), st.integers(0, 2**32))

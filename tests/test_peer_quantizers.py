@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sbs import kernels
-from sbs.peer_quantizers import (
+from sbs.kernels import fused as kernels
+from sbs.quantization.peers import (
     dorefa_weight,
     dq_bits,
     dq_quantize,

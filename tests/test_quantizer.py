@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbs.quantizer import discretize, levels, quantize, standardize
-from sbs.rounding import round_half_down, round_straight_through
+from sbs.quantization.rounding import round_half_down, round_straight_through
+from sbs.quantization.uniform import discretize, levels, quantize, standardize
 
 BITS = st.integers(1, 8)
 VALUES = st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=20)

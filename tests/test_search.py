@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sbs.config import Scale
+from sbs.config.settings import Scale
+from sbs.config.target import Target, parse_target
 from sbs.cost import policy_cost, trace_layers
 from sbs.cost.expected import ExpectedCost
 from sbs.errors import SBSError
-from sbs.landing import land
-from sbs.models import build_network, get_spec
-from sbs.penalty import BAND, FixedPenalty, SteeredPenalty, natural_penalty
+from sbs.methods.gate_search import SearchTask, extract_policy
+from sbs.methods.landing import land
+from sbs.methods.penalty import BAND, FixedPenalty, SteeredPenalty, natural_penalty
+from sbs.networks import build_network, get_spec
 from sbs.policy import Policy, uniform_policy
-from sbs.search import SearchTask, extract_policy
-from sbs.surgery import SearchSpace, search_network
-from sbs.target import Target, parse_target
+from sbs.surgery.networks import SearchSpace, search_network
 
 CPU = torch.device("cpu")
 IMAGE = (1, 8, 8)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sbs.errors import SBSError
-from sbs.snapshot import restore, save
+from sbs.results.snapshot import restore, save
 from tests.conftest import ROOT
 from tests.test_workflow import edit, environment, snakemake, with_stub
 
@@ -97,7 +97,14 @@ def test_with_nothing_to_copy_the_older_snapshot_stays(results: Path, tmp_path: 
 
 
 def test_a_scale_without_snapshot_ends_with_one_message(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sbs.snapshot", "restore", "results", "results/measured/cifar"]
+    command = [
+        sys.executable,
+        "-m",
+        "sbs.results.snapshot",
+        "restore",
+        "results",
+        "results/measured/cifar",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     where, what = done.stderr.split(": no run record to restore; ")

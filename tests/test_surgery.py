@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sbs import kernels
 from sbs.cost import policy_cost, trace_layers
 from sbs.cost.expected import ExpectedCost
 from sbs.errors import SBSError
-from sbs.layers import QuantConv2d
-from sbs.models import NetworkSpec, build_network, get_spec
-from sbs.norms import QuantBatchNorm2d
+from sbs.kernels import fused as kernels
+from sbs.methods.gate_search import extract_policy
+from sbs.networks import NetworkSpec, build_network, get_spec
+from sbs.nn.batch_norm import QuantBatchNorm2d
+from sbs.nn.filter_gate import FilterGate
+from sbs.nn.layers import QuantConv2d
 from sbs.policy import LayerPolicy, Policy, uniform_policy
-from sbs.pruning import FilterGate
-from sbs.search import extract_policy
-from sbs.surgery import SearchSpace, plain_state, quantized_network, search_network
+from sbs.surgery.networks import SearchSpace, plain_state, quantized_network, search_network
 
 NETWORKS = [("resnet20", 10, 1, 8), ("resnet50", 10, 3, 64), ("mobilenet_v2", 10, 3, 32)]
 NETWORKS += [("mobilenet_v3", 10, 3, 32)]

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbs.collect import collect, write_runs
-from sbs.comparisons import tie
 from sbs.errors import SBSError
-from sbs.records import RunRecord
-from sbs.tables import LABELS, WITHOUT_SHARING, rendering, table1, table2, table5
+from sbs.provenance.records import RunRecord
+from sbs.results.collect import collect, write_runs
+from sbs.results.statistics import tie
+from sbs.results.tables import LABELS, WITHOUT_SHARING, rendering, table1, table2, table5
 from tests.conftest import ROOT
 
 PUBLISHED = pd.read_csv(ROOT / "config" / "published.csv")

@@ -12,10 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbs.bitwidths import check_nesting
+from sbs.config.bitwidths import check_nesting
 from sbs.errors import SBSError
+from sbs.plots.theory import draw_convergence, draw_error_bound
 from sbs.theory import convergence, error_bound, exact, sizes, statements, studies, toy
-from sbs.theory.figures import draw_convergence, draw_error_bound
 from sbs.theory.search_space import choices, equation_k, resnet18_by_the_paper
 from tests.costs import layers_of, prunables_of
 

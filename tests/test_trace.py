@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sbs.collect import collect
 from sbs.errors import SBSError
-from sbs.tables import table1, table5
-from sbs.trace import COLUMNS, trace
+from sbs.results.collect import collect
+from sbs.results.tables import table1, table5
+from sbs.results.trace import COLUMNS, trace
 from tests.conftest import ROOT
 from tests.test_tables import record
 

@@ -17,13 +17,13 @@ import psutil
 import pytest
 import yaml
 
-from sbs.config import json_schema, load_scale
+from sbs.config.experiments import METHODS, NETWORKS, load_experiments
+from sbs.config.settings import json_schema, load_scale
 from sbs.errors import SBSError
-from sbs.experiments import METHODS, NETWORKS, load_experiments
 from sbs.methods import METHODS as METHODS_BY_NAME
 from sbs.methods import get_method, module_of
-from sbs.models import network_names
-from sbs.sources import imported_by
+from sbs.networks import network_names
+from sbs.provenance.sources import imported_by
 from tests.conftest import ROOT, SCALES
 
 SHEET = "network\tmethod\tvariant\ttables\toptions\n"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from sbs.cost.bops import layer_bops
 from sbs.cost.layers import LayerShape, prune_shapes, trace_layers
 from sbs.cost.memory import layer_bytes
-from sbs.models import Prunable
+from sbs.networks import Prunable
 from sbs.policy import Policy
 
 __all__ = ["RESOURCES", "LayerShape", "policy_cost", "prune_shapes", "trace_layers"]

@@ -1,8 +1,9 @@
 """The differentiable cost R(α) of a network with gates (Eqs. 13 and 14).
 
 Eq. 14 is written for weight quantization alone. With both sides quantized a layer costs
-``MACs · b_w(g) · b_x(g) · kept share``, with b(g) as in :func:`sbs.gates.expected_bits`; it equals
-the exact cost of the policy that the gates stand for, and has a gradient in every gate.
+``MACs · b_w(g) · b_x(g) · kept share``, with b(g) as in
+:func:`sbs.quantization.gates.expected_bits`; it equals the exact cost of the policy that the gates
+stand for, and has a gradient in every gate.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import torch
 from torch import Tensor
 
 from sbs.cost.layers import LayerShape
-from sbs.gates import open_run
-from sbs.layers import BitGate
-from sbs.surgery import SearchSpace
+from sbs.nn.layers import BitGate
+from sbs.quantization.gates import open_run
+from sbs.surgery.networks import SearchSpace
 
 Resource = Literal["bops", "memory"]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sbs.models import Prunable
+from sbs.networks import Prunable
 from sbs.policy import Policy
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sbs.cost import RESOURCES, policy_cost, prune_shapes, trace_layers
-from sbs.models import get_spec
+from sbs.networks import get_spec
 from sbs.policy import FULL_PRECISION, Policy, uniform_policy
 
 

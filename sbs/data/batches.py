@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sbs.data.images import Dataset
-from sbs.seeding import derive_seed
+from sbs.runtime.seeding import derive_seed
 
 
 @dataclass(frozen=True)

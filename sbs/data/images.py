@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sbs.errors import SBSError
-from sbs.records import replacing
+from sbs.provenance.records import replacing
 
 FORMAT = 1
 

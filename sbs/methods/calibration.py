@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sbs.layers import QuantConv2d, QuantLinear
+from sbs.nn.layers import QuantConv2d, QuantLinear
 from sbs.policy import Policy
-from sbs.surgery import leaf_layers
+from sbs.surgery.networks import leaf_layers
 
 FEWEST_BITS_BY_PEAK = 5
 """From so many bits on a range reaches to the largest value; below, by divergence."""

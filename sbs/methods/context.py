@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from sbs.config import (
+from sbs.config.settings import (
     DQSettings,
     HAQSettings,
     MultipathSettings,
@@ -18,14 +18,14 @@ from sbs.config import (
     SearchSettings,
     TrainSettings,
 )
+from sbs.config.target import parse_target
 from sbs.cost import LayerShape, policy_cost
 from sbs.data import TrainBatches
-from sbs.engine import Batches, Progression, Task, fit
 from sbs.errors import SBSError
-from sbs.models import NetworkSpec
+from sbs.networks import NetworkSpec
 from sbs.policy import Policy, uniform_policy
-from sbs.progress import Reporter
-from sbs.target import parse_target
+from sbs.runtime.progress import Reporter
+from sbs.training.loop import Batches, Progression, Task, fit
 
 
 @dataclass(frozen=True)

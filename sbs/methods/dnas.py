@@ -22,15 +22,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from sbs.config import MultipathSettings, SearchSettings
+from sbs.config.settings import MultipathSettings, SearchSettings
 from sbs.data import TrainBatches
-from sbs.engine import sgd
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.path_space import MultiPathSpace
-from sbs.penalty import FixedPenalty, SteeredPenalty, natural_penalty
+from sbs.methods.penalty import FixedPenalty, SteeredPenalty, natural_penalty
 from sbs.policy import Quantizer
-from sbs.seeding import derive_seed
+from sbs.runtime.seeding import derive_seed
+from sbs.training.loop import sgd
 
 
 def search(context: SearchContext, *, quantizer: Quantizer) -> SearchResult:
@@ -70,7 +70,7 @@ class Alternating:
 
 
 class MultiPathTask:
-    """The search as a task of :func:`sbs.engine.fit`."""
+    """The search as a task of :func:`sbs.training.loop.fit`."""
 
     def __init__(
         self,

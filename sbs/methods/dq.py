@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from sbs.config import DQSettings
+from sbs.config.settings import DQSettings
 from sbs.cost import policy_cost
-from sbs.dq import dq_network, kilobytes, layer_bits, quantizers
-from sbs.engine import sgd
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, uniform_policy
-from sbs.surgery import plain_state
+from sbs.surgery.dq import dq_network, kilobytes, layer_bits, quantizers
+from sbs.surgery.networks import plain_state
+from sbs.training.loop import sgd
 
 FIRST_BITS = 8
 """The image is not quantized further, and counts as the 8 bits that it has."""
@@ -55,13 +55,13 @@ def search(context: SearchContext) -> SearchResult:
 
 
 class DQTask:
-    """The training as a task of :func:`sbs.engine.fit`."""
+    """The training as a task of :func:`sbs.training.loop.fit`."""
 
     def __init__(self, model: nn.Module, settings: DQSettings, share: float) -> None:
         """Set up the optimizer.
 
         Args:
-            model: network of :func:`sbs.dq.dq_network`.
+            model: network of :func:`sbs.surgery.dq.dq_network`.
             settings: schedule and penalties.
             share: allowed size over that of the full-precision network.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.policy import uniform_policy
-from sbs.surgery import plain_state
+from sbs.surgery.networks import plain_state
 
 
 def search(context: SearchContext, *, bits: int) -> SearchResult:

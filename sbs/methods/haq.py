@@ -19,18 +19,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from sbs.config import HAQSettings
-from sbs.devices import autocast
-from sbs.engine import Progression, load_state, save_state
+from sbs.config.settings import HAQSettings
 from sbs.errors import SBSError
 from sbs.methods.calibration import Calibration
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.haq_agent import Agent
 from sbs.methods.haq_env import Bits, PrecisionEnv
 from sbs.policy import LayerPolicy, Policy
-from sbs.records import exclusive
-from sbs.seeding import derive_seed, seed_everything
-from sbs.surgery import plain_state, quantized_network
+from sbs.provenance.records import exclusive
+from sbs.runtime.device import autocast
+from sbs.runtime.seeding import derive_seed, seed_everything
+from sbs.surgery.networks import plain_state, quantized_network
+from sbs.training.loop import Progression, load_state, save_state
 
 ENDS_BITS = 8
 REWARD_SCALE = 0.1

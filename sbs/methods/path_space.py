@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from sbs.cost import RESOURCES, LayerShape, policy_cost
 from sbs.data import TrainBatches
-from sbs.layers import LayerOptions
 from sbs.methods.context import SearchContext
-from sbs.multipath import DoReFaPactPath, MultiPathConv2d, SharedRangePath, multipath_layers
-from sbs.penalty import BAND
+from sbs.methods.penalty import BAND
+from sbs.nn.layers import LayerOptions
+from sbs.nn.multipath import DoReFaPactPath, MultiPathConv2d, SharedRangePath, multipath_layers
 from sbs.policy import LayerPolicy, Policy, Quantizer, uniform_policy
-from sbs.seeding import derive_seed
-from sbs.surgery import plain_state, quantized_network
+from sbs.runtime.seeding import derive_seed
+from sbs.surgery.networks import plain_state, quantized_network
 
 ENDS_BITS = 8
 TRIES = 2000

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sbs.cost.expected import ExpectedCost
 from sbs.errors import SBSError
-from sbs.landing import land
 from sbs.methods.context import SearchContext, SearchResult
+from sbs.methods.gate_search import SearchTask, extract_policy, penalty_of
+from sbs.methods.landing import land
 from sbs.policy import FULL_PRECISION, uniform_policy
-from sbs.search import SearchTask, extract_policy, penalty_of
-from sbs.surgery import SearchSpace, plain_state, search_network
+from sbs.surgery.networks import SearchSpace, plain_state, search_network
 
 
 def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResult:

@@ -41,7 +41,7 @@ class Reporter(ReporterBase):
         """
         if not self.jobs:
             raise WorkflowError("nothing to report yet: make a table first, such as `make table1`")
-        from sbs.records import write_text_atomically
+        from sbs.provenance.records import write_text_atomically
         from sbs.report.exhibits import exhibits
         from sbs.report.page import page
         from sbs.report.runs import provenance, statistics

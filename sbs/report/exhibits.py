@@ -15,8 +15,8 @@ import pandas as pd
 from markdown_it import MarkdownIt
 from nbconvert.exporters import HTMLExporter
 
-from sbs.claims import cells, score
 from sbs.errors import SBSError
+from sbs.results.claims import cells, score
 
 CATEGORIES = ("Claims", "Tables", "Figures", "Theory")
 """In the page's order; others come after them."""

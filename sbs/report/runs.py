@@ -76,7 +76,7 @@ def provenance(jobs: Iterable[Any]) -> Provenance:
 
 
 def provenance_of(records: Sequence[dict[str, Any]]) -> Provenance:
-    """:func:`provenance` of records as ``sbs.records.RunRecord`` writes them."""
+    """:func:`provenance` of records as ``sbs.provenance.records.RunRecord`` writes them."""
     facts: dict[str, Counter[str]] = {}
 
     def note(name: str, value: str) -> None:

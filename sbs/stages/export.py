@@ -7,16 +7,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sbs import checkpoints
 from sbs.errors import SBSError
-from sbs.export import Sizes, export
-from sbs.models import get_spec
+from sbs.export.packed import Sizes, export
+from sbs.networks import get_spec
 from sbs.policy import Policy
+from sbs.runtime import checkpoints
 from sbs.stages.finetune import with_weights
 
 
 def run(policy: Path, weights: Path, output: Path) -> Sizes:
-    """Write the network of a policy and its weights as :func:`sbs.export.export` does."""
+    """Write the network of a policy and its weights as :func:`sbs.export.packed.export` does."""
     chosen = Policy.load(policy)
     state = checkpoints.read_weights(weights)
     names = list(chosen.layers)

@@ -6,19 +6,19 @@ from pathlib import Path
 
 from torch import nn
 
-from sbs import checkpoints
-from sbs.config import FinetuneSettings, RuntimeSettings
+from sbs.config.settings import FinetuneSettings, RuntimeSettings
 from sbs.data import EvalBatches, load_dataset
-from sbs.devices import choose_device
-from sbs.engine import Progression
-from sbs.evaluate import Accuracy, evaluate
-from sbs.export import is_export
-from sbs.export import load as load_export
-from sbs.finetune import Classification
-from sbs.models import NetworkSpec, get_spec
+from sbs.export.packed import is_export
+from sbs.export.packed import load as load_export
+from sbs.networks import NetworkSpec, get_spec
 from sbs.policy import Policy
+from sbs.runtime import checkpoints
+from sbs.runtime.device import choose_device
 from sbs.stages.workbench import Job, Workbench
-from sbs.surgery import plain_state, quantized_network, split_intervals
+from sbs.surgery.networks import plain_state, quantized_network, split_intervals
+from sbs.training.classification import Classification
+from sbs.training.evaluation import Accuracy, evaluate
+from sbs.training.loop import Progression
 
 
 def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: Path) -> None:

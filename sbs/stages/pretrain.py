@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sbs import checkpoints
-from sbs.config import PretrainSettings
-from sbs.engine import Progression
-from sbs.finetune import Classification
+from sbs.config.settings import PretrainSettings
 from sbs.policy import FULL_PRECISION, uniform_policy
-from sbs.records import sha256_of_file
+from sbs.provenance.records import sha256_of_file
+from sbs.runtime import checkpoints
 from sbs.stages.workbench import Job, Workbench
+from sbs.training.classification import Classification
+from sbs.training.loop import Progression
 
 
 def run(job: Job, data: Path, weights: Path, record: Path, cache: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sbs import checkpoints
-from sbs.config import DQSettings, HAQSettings, MultipathSettings, SearchSettings
-from sbs.engine import discard
+from sbs.config.settings import DQSettings, HAQSettings, MultipathSettings, SearchSettings
 from sbs.methods import SearchContext, get_method, module_of
+from sbs.runtime import checkpoints
 from sbs.stages.workbench import Job, Workbench
+from sbs.training.loop import discard
 
 
 def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, record: Path) -> None:

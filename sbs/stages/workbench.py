@@ -10,25 +10,31 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sbs.config import DataSettings, RuntimeSettings, TrainSettings, canonical_json, validated
+from sbs.config.settings import (
+    DataSettings,
+    RuntimeSettings,
+    TrainSettings,
+    canonical_json,
+    validated,
+)
 from sbs.cost import policy_cost, trace_layers
 from sbs.data import Augmentation, EvalBatches, TrainBatches, load_dataset
-from sbs.devices import choose_device, device_name, peak_memory_bytes
-from sbs.engine import Progression, Task, discard, fit
 from sbs.errors import SBSError
-from sbs.evaluate import Accuracy, evaluate
-from sbs.models import build_network, get_spec
+from sbs.networks import build_network, get_spec
 from sbs.policy import FULL_PRECISION, Policy, uniform_policy
-from sbs.progress import Reporter
-from sbs.records import (
+from sbs.provenance.records import (
     RunRecord,
     git_revision,
     sha256_of_file,
     sha256_of_text,
     software_versions,
 )
-from sbs.seeding import derive_seed, seed_everything, use_deterministic_algorithms
-from sbs.sources import source_digest
+from sbs.provenance.sources import source_digest
+from sbs.runtime.device import choose_device, device_name, peak_memory_bytes
+from sbs.runtime.progress import Reporter
+from sbs.runtime.seeding import derive_seed, seed_everything, use_deterministic_algorithms
+from sbs.training.evaluation import Accuracy, evaluate
+from sbs.training.loop import Progression, Task, discard, fit
 
 
 @dataclass(frozen=True)

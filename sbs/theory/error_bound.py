@@ -7,7 +7,7 @@ from itertools import pairwise
 import pandas as pd
 import torch
 
-from sbs.quantizer import discretize, levels
+from sbs.quantization.uniform import discretize, levels
 
 BITWIDTHS = (2, 4, 8, 16, 32)
 """The change at 16 bits is that to 32."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 
 from sbs.cost import LayerShape
-from sbs.models import Prunable
+from sbs.networks import Prunable
 
 
 def equation_k(filters: list[int], candidates: int, group_size: int) -> int:

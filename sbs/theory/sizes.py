@@ -7,8 +7,8 @@ import math
 import pandas as pd
 
 from sbs.cost import trace_layers
-from sbs.models import get_spec, network_names
-from sbs.packing import WORD, codes_per_word, wasted_bits
+from sbs.networks import get_spec, network_names
+from sbs.quantization.packing import WORD, codes_per_word, wasted_bits
 from sbs.theory.search_space import choices, equation_k
 
 PACKED_BITWIDTHS = (2, 3, 4, 6, 8, 12)

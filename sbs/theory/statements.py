@@ -11,13 +11,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from sbs.bit_sharing import decompose
-from sbs.bitwidths import check_nesting
+from sbs.config.bitwidths import check_nesting
 from sbs.errors import SBSError
-from sbs.layers import LayerOptions
-from sbs.models import get_spec, network_names
-from sbs.multipath import SharedRangePath, multipath_layers
-from sbs.quantizer import discretize, levels
+from sbs.networks import get_spec, network_names
+from sbs.nn.layers import LayerOptions
+from sbs.nn.multipath import SharedRangePath, multipath_layers
+from sbs.quantization.bit_sharing import decompose
+from sbs.quantization.uniform import discretize, levels
 from sbs.theory import exact
 from sbs.theory.search_space import resnet18_by_the_paper
 

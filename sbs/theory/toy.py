@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sbs.bit_sharing import decompose, recompose
-from sbs.gates import binary_gate
-from sbs.quantizer import discretize
+from sbs.quantization.bit_sharing import decompose, recompose
+from sbs.quantization.gates import binary_gate
+from sbs.quantization.uniform import discretize
 
 SAMPLES, DIMENSIONS = 10_000, 10
 ITERATIONS = 500

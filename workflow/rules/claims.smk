@@ -25,7 +25,7 @@ rule claims:
     conda:
         "../../environment.yml"
     params:
-        code=source_digest("sbs.claims", "sbs.metrics"),
+        code=source_digest("sbs.results.claims", "sbs.results.metrics"),
     shell:
         executed(
             "-p claims_path {input.claims} -p runs_path {input.runs}"

@@ -5,11 +5,11 @@ import shutil
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from sbs.config import Scale, canonical_json, stage_settings, validated
+from sbs.config.settings import Scale, canonical_json, stage_settings, validated
 from sbs.errors import SBSError
-from sbs.experiments import load_experiments
+from sbs.config.experiments import load_experiments
 from sbs.methods import module_of
-from sbs.sources import source_digest
+from sbs.provenance.sources import source_digest
 
 try:
     scale = validated(Scale, config, "scale file")

@@ -8,7 +8,7 @@ rule collect:
     conda:
         "../../environment.yml"
     params:
-        code=source_digest("sbs.collect"),
+        code=source_digest("sbs.results.collect"),
     shell:
         "sbs collect {input.records} --output {output.runs} > {log} 2>&1"
 
@@ -35,7 +35,7 @@ rule table:
     conda:
         "../../environment.yml"
     params:
-        code=source_digest("sbs.tables", "sbs.metrics"),
+        code=source_digest("sbs.results.tables", "sbs.results.metrics"),
     shell:
         executed(
             "-p runs_path {input.runs} -p published_path {input.published}"
@@ -65,7 +65,7 @@ rule figure4:
     conda:
         "../../environment.yml"
     params:
-        code=source_digest("sbs.figure4"),
+        code=source_digest("sbs.plots.figure4"),
     shell:
         executed(
             "-p runs_path {input.runs} -p published_path {input.published}"
@@ -111,7 +111,7 @@ rule export_sizes:
     conda:
         "../../environment.yml"
     params:
-        code=source_digest("sbs.tables"),
+        code=source_digest("sbs.results.tables"),
     shell:
         executed(
             "-p sizes_paths '{input.sizes}' -p runs_path {input.runs}"
@@ -138,6 +138,6 @@ rule trajectory:
     conda:
         "../../environment.yml"
     params:
-        code=source_digest("sbs.figures"),
+        code=source_digest("sbs.plots.trajectory"),
     shell:
         executed("-p record_path {input.record} -p figure_path {output.figure}")

@@ -35,7 +35,7 @@ rule fig2:
     conda:
         "../../environment.yml"
     params:
-        code=source_digest("sbs.theory.figures"),
+        code=source_digest("sbs.plots.theory"),
     shell:
         executed(
             "-p bound_path {input.bound} -p csv_path {output.csv}"
@@ -65,7 +65,7 @@ rule fig3:
     conda:
         "../../environment.yml"
     params:
-        code=source_digest("sbs.theory.figures"),
+        code=source_digest("sbs.plots.theory"),
     shell:
         executed(
             "-p curves_path {input.curves} -p numbers_path {input.numbers}"

@@ -1,0 +1,87 @@
+"""The experiments sheet: what to run, one row per network, method and variant."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sbs.config.settings import Scale, parse_overrides, stage_settings
+from sbs.errors import SBSError
+
+COLUMNS = ("network", "method", "variant", "tables", "options")
+# Known to the code that trains as well; repeated here so that the workflow need not import PyTorch
+# to check its sheet. A test keeps them equal.
+NETWORKS = [
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet18",
+    "resnet50",
+    "mobilenet_v2",
+    "mobilenet_v3",
+]
+METHODS = re.compile(r"sbs|sbs_q|sbs_p|dnas|dq|haq|fixed([1-9]|[12]\d|3[0-2])")
+LABEL = re.compile(r"[a-z0-9-]+")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A row of the sheet.
+
+    Attributes:
+        network: network name.
+        method: method name.
+        variant: label that tells rows of one network and method apart.
+        tables: tables and figures that use the row.
+        options: overrides of the scale, dotted keys.
+    """
+
+    network: str
+    method: str
+    variant: str
+    tables: tuple[str, ...]
+    options: dict[str, Any]
+
+
+def load_experiments(path: Path, scale: Scale) -> list[Experiment]:
+    """The rows of the sheet that ``scale`` runs; all rows are checked.
+
+    Raises:
+        SBSError: an unknown network, method or option, a malformed row, or a row twice.
+    """
+    with Path(path).open(newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t")
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise SBSError(f"{path}: columns are {reader.fieldnames}, expected {list(COLUMNS)}")
+        rows = [_experiment(row, f"{path}, line {reader.line_num}", scale) for row in reader]
+    keys = [(row.network, row.method, row.variant) for row in rows]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise SBSError(f"{path}: {' '.join(twice)} stands twice; give one of them another variant")
+    return [row for row in rows if row.network in scale.networks]
+
+
+def _experiment(row: dict[str, str], where: str, scale: Scale) -> Experiment:
+    if any(value is None for value in row.values()):
+        raise SBSError(f"{where}: {len(COLUMNS)} columns are needed, separated by tabs")
+    if row["network"] not in NETWORKS:
+        raise SBSError(f"{where}: unknown network {row['network']!r}; known: {', '.join(NETWORKS)}")
+    if not METHODS.fullmatch(row["method"]):
+        raise SBSError(
+            f"{where}: unknown method {row['method']!r}; "
+            "known: sbs, sbs_q, sbs_p, dnas, dq, haq, fixed<k>"
+        )
+    if not LABEL.fullmatch(row["variant"]):
+        raise SBSError(f"{where}: variant {row['variant']!r}: use a-z, 0-9 and hyphens")
+    tables = tuple(row["tables"].split())
+    try:
+        options = parse_overrides(row["options"])
+        for stage in ("search", "finetune"):
+            stage_settings(scale, stage, options)
+    except SBSError as error:
+        raise SBSError(f"{where}: {error}") from error
+    return Experiment(row["network"], row["method"], row["variant"], tables, options)

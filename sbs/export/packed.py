@@ -1,0 +1,214 @@
+"""Compressed networks as files: packed integer codes with their scales, and a JSON header.
+
+The file is safetensors. Its metadata's key ``sbs`` holds the header as JSON: network, policy, and
+for every quantized layer bitwidth, shape and grid. A tensor ``<layer>.codes`` holds packed codes
+(:mod:`sbs.quantization.packing`); all other tensors, such as those of batch norms, are in single
+precision.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from sbs.errors import SBSError
+from sbs.networks import get_spec
+from sbs.nn.layers import QuantConv2d, QuantLinear
+from sbs.policy import FULL_PRECISION, Policy
+from sbs.provenance.records import replacing
+from sbs.quantization.packing import pack, unpack
+from sbs.quantization.uniform import levels, positive
+from sbs.surgery.dq import FixedPoint
+from sbs.surgery.networks import quantized_network
+
+KEY = "sbs"
+CODES = ".codes"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the codes of a layer stand for: ``code * scale + offset``.
+
+    Attributes:
+        bits: bitwidth.
+        shape: of the weights.
+        scale: distance of two levels.
+        offset: value of code 0.
+    """
+
+    bits: int
+    shape: tuple[int, ...]
+    scale: float
+    offset: float
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Weights in single precision, by the kernels' own operations."""
+        scale, offset = (torch.tensor(v, dtype=torch.float32) for v in (self.scale, self.offset))
+        return (codes.to(torch.float32) * scale + offset).view(self.shape)
+
+    def encode(self, weights: Tensor) -> Tensor:
+        """Codes of weights that lie on the grid."""
+        codes = ((weights.double() - self.offset) / self.scale).round()
+        return codes.clamp(0, 2**self.bits - 1).to(torch.int64)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of an exported network.
+
+    Attributes:
+        claimed: of the weights by the cost model, ``elements x bits / 8``; the unit of Table 2.
+        packed: of the packed weights.
+        file: of the file, with batch norms, ranges and header.
+    """
+
+    claimed: float
+    packed: int
+    file: int
+
+
+def export(model: nn.Module, policy: Policy, path: Path) -> Sizes:
+    """Write a network of a policy.
+
+    Args:
+        model: network of :func:`sbs.surgery.networks.quantized_network`, with trained weights.
+        policy: its policy.
+        path: file to write, whole or not at all.
+
+    Raises:
+        SBSError: weights do not lie on the grid of their bitwidth.
+    """
+    state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    grids: dict[str, Grid] = {}
+    tensors: dict[str, Tensor] = {}
+    for name, layer in _layers(model).items():
+        grid = _grid(layer)
+        if grid is None:
+            continue
+        grids[name] = grid
+        tensors[name + CODES] = pack(_codes(name, layer, grid), grid.bits)
+        state.pop(_weight_key(name, policy))
+    layers = list(_layers(model).values())
+    packed = sum(codes.nbytes for codes in tensors.values())
+    tensors |= {name: value.contiguous() for name, value in state.items()}
+    header = {
+        "version": VERSION,
+        "policy": policy.model_dump(mode="json"),
+        "classes": layers[-1].weight.shape[0],
+        "in_channels": layers[0].weight.shape[1],
+        "layers": {name: asdict(grid) for name, grid in grids.items()},
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {KEY: json.dumps(header)})
+    claimed = sum(grid.bits * torch.Size(grid.shape).numel() / 8 for grid in grids.values())
+    return Sizes(claimed, packed, path.stat().st_size)
+
+
+def load(path: Path) -> tuple[nn.Module, Policy]:
+    """The network of an exported file, for inference: its weights are the decoded ones.
+
+    Raises:
+        SBSError: the file is missing, damaged, or was not written by :func:`export`.
+    """
+    header, tensors = _read(path)
+    try:
+        if header["version"] != VERSION:
+            raise SBSError(f"{path}: format version {header['version']}; this reads {VERSION}")
+        policy = Policy.model_validate(header["policy"])
+        spec = get_spec(policy.network)
+        plain = spec.build(header["classes"], header["in_channels"])
+        model = quantized_network(plain, spec, policy)
+        layers = _layers(model)
+        for name, fields in header["layers"].items():
+            grid = Grid(**(fields | {"shape": tuple(fields["shape"])}))
+            codes = unpack(tensors.pop(name + CODES), grid.bits, torch.Size(grid.shape).numel())
+            tensors[_weight_key(name, policy)] = grid.decode(codes)
+            layer = layers[name]
+            if isinstance(layer, QuantConv2d | QuantLinear):
+                layer.options = replace(layer.options, weight_bits=FULL_PRECISION)
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise SBSError(f"{path}: damaged export ({error}); export the network again") from error
+    return model.eval(), policy
+
+
+def is_export(path: Path) -> bool:
+    """Whether a file was written by :func:`export`."""
+    if Path(path).suffix != ".safetensors" or not Path(path).is_file():
+        return False
+    try:
+        with safe_open(path, "pt") as file:
+            return KEY in (file.metadata() or {})
+    except SafetensorError:
+        return False
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: Mapping[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise SBSError(f"{path}: cannot read the export ({error})") from error
+    if KEY not in metadata:
+        raise SBSError(f"{path}: not an exported network; write one with `sbs export`")
+    return json.loads(metadata[KEY]), tensors
+
+
+def _layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+    """Convolutions and linear layers, DQ's parametrized ones among them, by name."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+
+
+def _weight_key(name: str, policy: Policy) -> str:
+    own = f"{name}.parametrizations.weight.original"
+    return own if policy.quantizer == "dq" else f"{name}.weight"
+
+
+@torch.no_grad()
+def _codes(name: str, layer: nn.Conv2d | nn.Linear, grid: Grid) -> Tensor:
+    if isinstance(layer, QuantConv2d | QuantLinear):
+        weights = layer.quantized_weight()
+    else:
+        weights = layer.weight  # DQ's parametrization quantizes it
+    weights = weights.detach().cpu()
+    codes = grid.encode(weights)
+    error = float((grid.decode(codes) - weights).abs().max())
+    if error > 1e-3 * grid.scale:
+        raise SBSError(f"{name}: weights are {error:g} off the grid of {grid.bits} bits")
+    return codes
+
+
+def _grid(layer: nn.Conv2d | nn.Linear) -> Grid | None:
+    """Grid of a layer's weights; None at full precision."""
+    shape = tuple(layer.weight.shape)
+    if not isinstance(layer, QuantConv2d | QuantLinear):
+        return _dq_grid(layer, shape)
+    bits, kind = layer.options.weight_bits, layer.options.quantizer
+    if bits == FULL_PRECISION:
+        return None
+    if kind == "dorefa_pact":
+        return Grid(bits, shape, 2 / levels(bits), -1.0)
+    if kind == "linear":
+        limit = float(layer.weight_interval.detach())
+        scale = limit / levels(bits - 1)
+        return Grid(bits, shape, scale, -limit)
+    v = float(positive(layer.weight_interval.detach()))
+    return Grid(bits, shape, 2 * v / levels(bits), -v)
+
+
+def _dq_grid(layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...]) -> Grid:
+    quantizer = layer.parametrizations.weight[0]  # type: ignore[union-attr,index]
+    assert isinstance(quantizer, FixedPoint)
+    step = float(torch.exp2(torch.log2(quantizer.step.detach()).round()))
+    steps = int(float(quantizer.largest.detach()) / step + 0.5)
+    return Grid(int(quantizer.bits()), shape, step, -steps * step)

@@ -1,0 +1,1 @@
+"""Fast versions of :mod:`sbs.quantization`, forward and backward."""

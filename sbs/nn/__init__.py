@@ -1,0 +1,1 @@
+"""Quantized layers, gates and batch norms as modules."""

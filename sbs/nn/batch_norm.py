@@ -1,0 +1,191 @@
+"""Batch norm that waits for the quantizer behind it, so that both are one pass over memory.
+
+Between a convolution and the quantizer of the next one lie batch norm, often an addition and a
+ReLU: cheap arithmetic, but each a trip through memory. :class:`QuantBatchNorm2d` therefore returns
+a :class:`Pending`, which notes additions and ReLUs, and is computed by whoever needs its values: at
+once with the quantization if that is a quantizer, by PyTorch's own functions otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar, overload
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sbs.kernels import fused as kernels
+from sbs.nn.filter_gate import FilterGate
+
+
+class QuantBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm in a quantized network, whose channels pruning gates may close.
+
+    The gates multiply scale and shift, which costs nothing a pixel: the output of a pruned filter
+    is zero.
+    """
+
+    def __init__(self, channels: int, *, private: bool) -> None:
+        """Without a gate at first; :meth:`gate_by` adds one.
+
+        Args:
+            channels: C.
+            private: a single quantized layer reads the output, through at most a ReLU.
+        """
+        super().__init__(channels)
+        self.private = private
+        # A list hides the gate from module registration: it belongs to its convolution.
+        self._gates: list[tuple[FilterGate, bool]] = []
+
+    def gate_by(self, gate: FilterGate, *, differentiable: bool) -> None:
+        """Close channels with ``gate``, which gets a gradient from here if ``differentiable``."""
+        self._gates.append((gate, differentiable))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same, or to what will become it."""
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        # With running statistics the kernel has no backward pass.
+        if kernels.joins_norm(x) and self.training == torch.is_grad_enabled():
+            return Pending(self, x)  # type: ignore[return-value]
+        return kernels.norm_reference(x, self.operation(), None, relu=False)
+
+    def operation(self) -> kernels.Norm:
+        """What this layer does in this step."""
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
+        for gate, differentiable in self._gates:
+            factor = gate.per_filter if differentiable else gate.mask
+            weight, bias = weight * factor, bias * factor
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        return kernels.Norm(
+            weight,
+            bias,
+            self.running_mean,
+            self.running_var,
+            self.training,
+            self.momentum if self.momentum is not None else 0.0,
+            self.eps,
+        )
+
+
+_ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__}
+
+
+class Pending:
+    """A batch norm's output, plus perhaps a residual and a ReLU, not yet computed.
+
+    To PyTorch's functions it is a tensor: they compute it first. The exceptions are addition and
+    ReLU, which it notes.
+    """
+
+    def __init__(
+        self,
+        norm: QuantBatchNorm2d,
+        raw: Tensor,
+        residual: Tensor | None = None,
+        *,
+        relu: bool = False,
+    ) -> None:
+        self._norm, self._raw, self._residual, self._relu = norm, raw, residual, relu
+        self._value: Tensor | None = None
+        self._spent = False
+
+    def __add__(self, other: Values | float) -> Values:
+        """Note the residual of a block; anything else is added at once."""
+        added = tensor(other)
+        noted = self._residual is None and not self._relu and self._value is None
+        if noted and isinstance(added, Tensor) and added.shape == self._raw.shape:
+            self._spend()
+            return Pending(self._norm, self._raw, added)
+        summed: Tensor = self.tensor() + added
+        return summed
+
+    __radd__ = __add__
+
+    def rectified(self) -> Values:
+        """Note a ReLU."""
+        if self._relu or self._value is not None:
+            return F.relu(self.tensor())
+        self._spend()
+        return Pending(self._norm, self._raw, self._residual, relu=True)
+
+    def tensor(self) -> Tensor:
+        """The values."""
+        if self._value is None:
+            self._spend()
+            self._value = kernels.norm_reference(
+                self._raw, self._norm.operation(), self._residual, relu=self._relu
+            )
+        return self._value
+
+    def quantized(self, interval: Tensor, grids: kernels.Grids) -> kernels.Quantized:
+        """The values quantized; they are kept for other readers unless the norm is private."""
+        if self._value is not None:
+            return kernels.gated_quantize(self._value, interval, grids)
+        self._spend()
+        result, self._value = kernels.norm_quantize(
+            self._raw,
+            self._norm.operation(),
+            self._residual,
+            interval,
+            grids,
+            relu=self._relu,
+            keep=not self._norm.private,
+        )
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        """Attributes and methods of tensors, for hooks that look at the output."""
+        return getattr(self.tensor(), name)
+
+    def _spend(self) -> None:
+        """Compute the norm once only: its running statistics move with each time."""
+        if self._spent:
+            raise RuntimeError(
+                "the output of a batch norm is read a second time, which its surgery did not know"
+            )
+        self._spent = True
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        function: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Called by PyTorch's functions when an argument is a Pending."""
+        if function in (F.relu, torch.relu) and isinstance(args[0], Pending):
+            return args[0].rectified()
+        if function in _ADDITIONS and isinstance(args[1], Pending):
+            return args[1] + args[0]
+        return function(*map(tensor, args), **{k: tensor(v) for k, v in (kwargs or {}).items()})
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    def apply(self: Pending, *operands: Any) -> Any:
+        return getattr(self.tensor(), name)(*map(tensor, operands))
+
+    return apply
+
+
+# Python looks operators up in the class, not by __getattr__.
+for _name in ("mul", "rmul", "sub", "rsub", "truediv", "neg", "getitem", "len"):
+    setattr(Pending, f"__{_name}__", _operator(f"__{_name}__"))
+
+Values: TypeAlias = Tensor | Pending
+
+
+T = TypeVar("T")
+
+
+@overload
+def tensor(value: Pending) -> Tensor: ...
+@overload
+def tensor(value: T) -> T: ...
+def tensor(value: Any) -> Any:
+    """The values of a :class:`Pending`; anything else as it is."""
+    return value.tensor() if isinstance(value, Pending) else value

@@ -1,0 +1,60 @@
+"""Pruning gates of a convolution (Eq. 11)."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from sbs.quantization import gates
+
+Placement: TypeAlias = Literal["norm", "weight"]
+"""Where a pruning gate gets its loss gradient, see :class:`FilterGate`."""
+
+
+class FilterGate(nn.Module):
+    """Pruning gates of one convolution: a threshold a layer, a gate a group (Eq. 11).
+
+    Batch norm undoes any scaling of its input, so a gate that multiplies the weights before it
+    (``placement="weight"``, Eq. 11 after the inverse map) sees a zero loss gradient. At the scale
+    and shift of the batch norm behind them (``"norm"``) the gate gets the first-order effect of
+    removing the channel. The output of a pruned filter is zero either way.
+
+    The group with the largest metric stays open whatever the threshold, so that a layer never
+    loses its last filters.
+    """
+
+    frozen: Tensor | None
+
+    def __init__(
+        self, filters: int, group_size: int, *, standardized: bool, placement: Placement
+    ) -> None:
+        super().__init__()
+        self.filters = filters
+        self.group_size = group_size
+        self.standardized = standardized
+        self.placement = placement
+        self.threshold = nn.Parameter(torch.zeros(()))
+        self.register_buffer("frozen", None)
+        self.metrics: Tensor = torch.zeros(-(-filters // group_size))
+        self.hold(torch.ones_like(self.metrics))
+
+    def update(self, weight: Tensor) -> None:
+        """Compute the gates of this iteration from the convolution's weights."""
+        if self.frozen is not None:
+            self.hold(self.frozen)
+            return
+        metrics = gates.group_metrics(weight, self.group_size, standardized=self.standardized)
+        raw = gates.binary_gate(metrics, self.threshold)
+        last = torch.zeros_like(raw).scatter(0, metrics.argmax(keepdim=True), 1.0)
+        # Adds the missing 1 only where the strongest group is closed; its gradient stays.
+        self.hold(raw + last * (1 - raw.detach()))
+        self.metrics = metrics
+
+    def hold(self, group_gates: Tensor) -> None:
+        """Take these gates, one a group, until the next update."""
+        self.group_gates = group_gates
+        repeated = group_gates[:, None].expand(-1, self.group_size).reshape(-1)
+        self.per_filter = repeated[: self.filters]
+        self.mask = self.per_filter.detach()

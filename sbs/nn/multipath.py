@@ -1,0 +1,137 @@
+"""Networks with a path for every candidate bitwidth: the multi-path scheme (Fig. 1a, DNAS [87]).
+
+Every path has weights of its own, and a layer's output is the mixture of its paths' outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sbs.kernels import fused as kernels
+from sbs.nn.batch_norm import Values, tensor
+from sbs.nn.layers import LayerOptions
+from sbs.quantization.peers import dorefa_weight
+
+
+class SharedRangePath(nn.Module):
+    """One path with the quantizer of SBS: its own weights and intervals, one bitwidth for both."""
+
+    def __init__(self, weight: Tensor, bits: int, options: LayerOptions) -> None:
+        """Copy the weights.
+
+        Args:
+            weight: weights of the plain layer.
+            bits: bitwidth of weights and input.
+            options: signs and weight normalisation of the layer.
+        """
+        super().__init__()
+        self.bits, self.options = bits, options
+        self.weight = nn.Parameter(weight.detach().clone(memory_format=torch.preserve_format))
+        self.weight_interval = nn.Parameter(weight.new_ones(()))
+        self.activation_interval = nn.Parameter(weight.new_ones(()))
+
+    def quantized_weight(self) -> Tensor:
+        """Weights (O, I, k, k) at the path's bitwidth."""
+        weight: Tensor = self.weight
+        if self.options.standardize_weights:
+            weight = kernels.standardize(weight, None)
+        return kernels.quantize(weight, self.weight_interval, self.bits, signed=True)
+
+    def quantized_input(self, x: Tensor) -> Tensor:
+        """Input (N, I, H, W) at the path's bitwidth."""
+        signed = self.options.signed_input
+        return kernels.quantize(x, self.activation_interval, self.bits, signed=signed)
+
+
+class DoReFaPactPath(nn.Module):
+    """One path as DNAS quantizes: DoReFa-Net's weights, PACT's activations with clip 1 at first."""
+
+    def __init__(self, weight: Tensor, bits: int, options: LayerOptions) -> None:
+        """Copy the weights; arguments as of :class:`SharedRangePath`."""
+        super().__init__()
+        self.bits, self.options = bits, options
+        self.weight = nn.Parameter(weight.detach().clone(memory_format=torch.preserve_format))
+        self.activation_interval = nn.Parameter(weight.new_ones(()))
+
+    def quantized_weight(self) -> Tensor:
+        """Weights (O, I, k, k) in [-1, 1]."""
+        return dorefa_weight(self.weight, self.bits)
+
+    def quantized_input(self, x: Tensor) -> Tensor:
+        """Input (N, I, H, W) in [0, c]; where it can be negative, PACT has no rule: Eq. 2."""
+        if self.options.signed_input:
+            return kernels.quantize(x, self.activation_interval, self.bits, signed=True)
+        return kernels.pact(x, self.activation_interval, self.bits)
+
+
+Path: TypeAlias = SharedRangePath | DoReFaPactPath
+
+
+class MultiPathConv2d(nn.Module):
+    """Convolution whose output is ``sum_k m_k conv(Q_k(x), Q_k(w_k))``."""
+
+    def __init__(self, layer: nn.Conv2d, paths: Sequence[Path]) -> None:
+        """Take stride, padding and groups from ``layer``; all paths start equally likely."""
+        super().__init__()
+        self._paths = tuple(paths)
+        self.paths = nn.ModuleList(paths)
+        self.bits = tuple(path.bits for path in paths)
+        self.logits = nn.Parameter(layer.weight.new_zeros(len(paths)))
+        self.bias = layer.bias
+        self.stride, self.padding = layer.stride, layer.padding
+        self.dilation, self.groups = layer.dilation, layer.groups
+        self.mixture = torch.full_like(self.logits, 1 / len(paths)).detach()
+
+    def sample(self, temperature: float) -> None:
+        """Draw the mixture of this step: a Gumbel softmax of the logits."""
+        self.mixture = F.gumbel_softmax(self.logits, tau=temperature)
+
+    def forward(self, x: Values) -> Tensor:
+        """(N, I, H, W) to (N, O, H', W').
+
+        A convolution a path, added up in place: no output but the sum is stored. One convolution
+        over all paths' inputs side by side gives the same and takes longer, up to three times.
+        """
+        values = tensor(x)
+        total: Tensor | None = None
+        for path, part in zip(self._paths, self.mixture.unbind(), strict=True):
+            weight = path.quantized_weight() * part
+            output = self._convolve(path.quantized_input(values), weight)
+            total = output if total is None else total.add_(output)
+        assert total is not None
+        return total if self.bias is None else total + self.bias.view(1, -1, 1, 1)
+
+    def choose(self, path: int) -> None:
+        """Use one path alone."""
+        self.mixture = torch.zeros_like(self.mixture)
+        self.mixture[path] = 1
+
+    def chosen_state(self, path: int) -> dict[str, Tensor]:
+        """Weights and intervals of one path, under the names of a quantized layer."""
+        state = dict(self._paths[path].named_parameters())
+        return state | ({} if self.bias is None else {"bias": self.bias})
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+
+MakePaths: TypeAlias = Callable[[nn.Conv2d, str], Sequence[Path]]
+"""(convolution, its name) -> its paths."""
+
+
+def multipath_layers(
+    model: nn.Module, searched: Sequence[str], make_paths: MakePaths
+) -> dict[str, MultiPathConv2d]:
+    """Swap multi-path convolutions for the plain ones of those names. In place."""
+    layers: dict[str, MultiPathConv2d] = {}
+    for name in searched:
+        plain = model.get_submodule(name)
+        assert isinstance(plain, nn.Conv2d)
+        layers[name] = MultiPathConv2d(plain, make_paths(plain, name))
+        model.set_submodule(name, layers[name])
+    return layers

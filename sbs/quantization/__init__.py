@@ -1,0 +1,1 @@
+"""The paper's arithmetic as plain functions of tensors, and the quantizers of its peers."""

@@ -1,0 +1,115 @@
+"""Binary gates with learnable thresholds (Eqs. 10-12, normalisation of section 3.2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sbs.config.bitwidths import check_nesting
+from sbs.quantization.bit_sharing import decompose, recompose
+from sbs.quantization.uniform import discretize, normalize_activation, normalize_weight, standardize
+
+
+class _StepWithSigmoidGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, metric: Tensor, threshold: Tensor) -> Tensor:
+        difference = metric - threshold
+        ctx.save_for_backward(difference)
+        return (difference >= 0).to(difference.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor]:
+        (difference,) = ctx.saved_tensors
+        return None, -grad_outputs[0] * sigmoid_slope(difference)
+
+
+def sigmoid_slope(difference: Tensor) -> Tensor:
+    """``S(u)(1 - S(u))``, the surrogate for the derivative of the step function in Eq. 12."""
+    value = torch.sigmoid(difference)
+    return value * (1 - value)
+
+
+def binary_gate(metric: Tensor, threshold: Tensor) -> Tensor:
+    """``H(metric - threshold)``: 1 where it is >= 0, else 0.
+
+    The gradient with respect to the threshold is that of Eq. 12. The metric gets none: the paper
+    defines the surrogate for the threshold alone, and a gradient into the metric would let the
+    cost term pull on the weights.
+    """
+    gate: Tensor = _StepWithSigmoidGradient.apply(metric, threshold)
+    return gate
+
+
+def quantization_metrics(z: Tensor, bitwidths: Sequence[int]) -> Tensor:
+    """Mean absolute residual ``|z - z_b|`` for every bitwidth but the highest (3.2.3).
+
+    Returns:
+        K-1 non-negative numbers; entry j decides on the gate from b_j to b_(j+1).
+    """
+    return torch.stack([(z - discretize(z, low)).abs().mean() for low in bitwidths[:-1]])
+
+
+def group_metrics(w: Tensor, group_size: int, *, standardized: bool) -> Tensor:
+    """Mean absolute weight of each group of ``group_size`` consecutive filters (Eq. 11, 3.2.3).
+
+    Args:
+        w: weights, output filters first. The last group is smaller if the number of filters is
+            not a multiple of ``group_size``.
+        group_size: B, filters a group.
+        standardized: take the standardised weights, so that thresholds mean the same in every
+            layer; otherwise the raw ones.
+    """
+    values = w.detach()
+    if standardized:
+        values = standardize(values)
+    per_filter = values.abs().flatten(1).mean(dim=1)
+    filters = len(per_filter)
+    groups = -(-filters // group_size)
+    sums = F.pad(per_filter, (0, groups * group_size - filters)).view(groups, group_size).sum(1)
+    sizes = torch.full_like(sums, group_size)
+    sizes[-1] = filters - (groups - 1) * group_size
+    return sums / sizes
+
+
+def open_run(gates: Tensor) -> Tensor:
+    """Gates made to nest: each times all gates before it, so that a closed one closes the rest."""
+    return torch.cumprod(gates, dim=0)
+
+
+def expected_bits(gates: Tensor, bitwidths: Sequence[int]) -> Tensor:
+    """Bitwidth that the gates select, differentiable in every gate (the form of Eq. 14).
+
+    ``b_1 + g_2 (b_2 - b_1 + g_3 (b_3 - b_2))``.
+    """
+    steps = gates.new_tensor([high - low for low, high in pairwise(bitwidths)])
+    return bitwidths[0] + (open_run(gates) * steps).sum()
+
+
+def gated_quantize(
+    x: Tensor, interval: Tensor, thresholds: Tensor, bitwidths: Sequence[int], *, signed: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Quantize with the bitwidth that the gates choose (Eq. 10), the readable reference.
+
+    Args:
+        x: values of any shape.
+        interval: positive scalar v.
+        thresholds: K-1 thresholds α.
+        bitwidths: K nesting bitwidths.
+        signed: map of Eq. 2 if true, of Eq. 1 if false.
+
+    Returns:
+        quantized values shaped like ``x``; the K-1 raw gates (not yet nested), differentiable in
+        the thresholds; the K-1 metrics, without gradient.
+    """
+    bits = check_nesting(bitwidths)
+    z = normalize_weight(x, interval) if signed else normalize_activation(x, interval)
+    metrics = quantization_metrics(z, bits).detach()
+    gates = binary_gate(metrics, thresholds)
+    shared = recompose(*decompose(z, bits), gates)
+    values = interval * (2 * shared - 1) if signed else interval * shared
+    return values, gates, metrics

@@ -1,0 +1,129 @@
+"""Quantizers of the methods that SBS is compared with, each by the rules of its own paper.
+
+All round as :mod:`sbs.quantization.rounding` does, with a straight-through gradient; the papers'
+own rounding differs on ties alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sbs.quantization.rounding import round_straight_through
+from sbs.quantization.uniform import levels
+
+
+def dorefa_weight(w: Tensor, bits: int) -> Tensor:
+    """DoReFa-Net's weights: ``2 round_k(tanh(w) / (2 max|tanh w|) + 1/2) - 1``.
+
+    Args:
+        w: weights of any shape.
+        bits: bitwidth k.
+
+    Returns:
+        weights in [-1, 1] on 2^k levels. The maximum is a constant for the gradient.
+    """
+    squashed = torch.tanh(w)
+    z = squashed / (2 * squashed.detach().abs().max().clamp_min(1e-12)) + 0.5
+    steps = levels(bits)
+    return 2 * round_straight_through(z * steps) / steps - 1
+
+
+def pact_activation(x: Tensor, clip: Tensor, bits: int) -> Tensor:
+    """PACT's activations: clipped to [0, c], then ``c / (2^k - 1) round(y (2^k - 1) / c)``.
+
+    The clipping level gets the gradient of the clipped values alone, 1 where ``x >= c``: that is
+    PACT's rule, and where it differs from Eq. 1.
+
+    Args:
+        x: activations of any shape.
+        clip: the positive scalar c.
+        bits: bitwidth k.
+    """
+    clipped = torch.where(x >= clip, clip, x.clamp_min(0))
+    scale = levels(bits) / clip.detach()
+    return round_straight_through(clipped * scale) / scale
+
+
+def dq_quantize(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
+    """DQ's fixed-point quantizer, case U3: step size and range are learnt.
+
+    ``sign(x) d floor(min(|x|, q_max) / d + 1/2)``; without a sign the lower end is 0. The step in
+    use is the nearest power of two, straight-through. So does the authors' code; by the paper's
+    formula values beyond the range become q_max itself, which need not be a level, and no fixed
+    point number of the inferred bitwidth could hold it. Gradients as in the paper: of the step
+    ``(Q(x) - x) / d`` inside, of the range ``sign(x)`` outside, of x 1 inside.
+
+    Args:
+        x: values of any shape.
+        step: positive scalar d.
+        largest: positive scalar q_max.
+        signed: weights, or activations after a ReLU.
+    """
+    result: Tensor = _FixedPoint.apply(x, step, largest, signed)
+    return result
+
+
+def power_of_two(step: Tensor) -> Tensor:
+    """The nearest power of two by the logarithm, with a straight-through gradient."""
+    return step + (torch.exp2(torch.log2(step).round()) - step).detach()
+
+
+def dq_bits(step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
+    """Bitwidths that steps and ranges of any shape stand for, differentiable in both.
+
+    ``ceil(log2(q / d + 1) + 1)``, at least 2, with a sign; ``ceil(log2(q / d + 1))``, at least 1,
+    without; q is the range rounded to a multiple of d. Ceiling and rounding are straight-through.
+    """
+    used = power_of_two(step)
+    ratio = largest / used
+    ratio = ratio + (torch.floor(ratio + 0.5) - ratio).detach()
+    bits = torch.log2(ratio + 1) + int(signed)
+    fewest = torch.full_like(bits, 1 + int(signed))
+    # Ratios such as 7 are exact, but their logarithms are not.
+    slack = 1e-5
+    whole = bits + (torch.ceil(bits - slack) - bits).detach()
+    return torch.where(bits < fewest - slack, fewest, whole)
+
+
+class _FixedPoint(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Tensor, largest: Tensor, signed: bool) -> Tensor:
+        used = torch.exp2(torch.log2(step).round())
+        magnitude = torch.minimum(x.abs() if signed else x.clamp_min(0), largest)
+        y = magnitude.div_(used).add_(0.5).floor_().mul_(used)
+        if signed:
+            y = torch.copysign(y, x)
+        ctx.save_for_backward(x, y, used, largest)
+        ctx.signed = signed
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, y, used, largest = ctx.saved_tensors
+        above = x > largest
+        inside = ~above & (x >= -largest if ctx.signed else x > 0)
+        through = grads[0] * inside
+        grad_step = (through * (y - x)).sum() / used
+        outside = grads[0] * above
+        if ctx.signed:
+            outside = outside - grads[0] * (x < -largest)
+        return through, grad_step, outside.sum(), None
+
+
+def linear_quantize(x: Tensor, threshold: Tensor, bits: int) -> Tensor:
+    """HAQ's symmetric linear quantizer: ``[-t, t]`` in steps of ``t / (2^(b-1) - 1)``.
+
+    Straight-through inside, no gradient outside nor of the threshold, which calibration sets.
+
+    Args:
+        x: values of either sign, any shape.
+        threshold: positive scalar t.
+        bits: bitwidth b, at least 2.
+    """
+    limit = threshold.detach()
+    step = limit / ((1 << (bits - 1)) - 1)
+    clipped = torch.minimum(torch.maximum(x, -limit), limit)
+    return round_straight_through(clipped / step) * step

@@ -1,0 +1,87 @@
+"""Run records gathered into one tidy table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sbs.errors import SBSError
+from sbs.provenance.records import RunRecord, replacing
+from sbs.results.budgets import search_share
+
+KEY = ["network", "method", "variant", "seed"]
+SEARCH_COLUMNS = {
+    "wall_seconds": "search_seconds",
+    "device_hours": "search_device_hours",
+    "peak_memory_bytes": "search_peak_memory_bytes",
+    "device": "search_device",
+    "threads": "search_threads",
+    "target": "target",
+}
+SHARE = "search_share"
+
+
+def write_runs(records: Sequence[Path], output: Path) -> None:
+    """Write :func:`collect` of the given files as CSV, whole or not at all."""
+    runs = collect([RunRecord.load(path) for path in records])
+    with replacing(output) as temporary:
+        runs.to_csv(temporary, index=False)
+
+
+def collect(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """One row a run: a fine-tuned network with the cost of its search, or a pretrained one.
+
+    Fixed precision searches nothing, so its search columns are empty, as are those of
+    pretraining.
+
+    Args:
+        records: of all three stages, in any order.
+
+    Raises:
+        SBSError: records of several scales, or two of the same run.
+    """
+    scales = sorted({record.scale for record in records})
+    if len(scales) > 1:
+        raise SBSError(f"run records of several scales in one table: {', '.join(scales)}")
+    stages: dict[str, dict[tuple[Any, ...], RunRecord]] = {}
+    for record in records:
+        runs = stages.setdefault(record.stage, {})
+        key = tuple(getattr(record, name) for name in KEY)
+        if key in runs:
+            raise SBSError(f"two {record.stage} records of the run {' '.join(map(str, key))}")
+        runs[key] = record
+    searches = stages.get("search", {})
+    measured = {**stages.get("pretrain", {}), **stages.get("finetune", {})}
+    rows = [_row(record, searches.get(key)) for key, record in measured.items()]
+    return pd.DataFrame(rows, columns=list(_columns())).sort_values(KEY, ignore_index=True)
+
+
+def _row(record: RunRecord, search: RunRecord | None) -> dict[str, Any]:
+    row = {name: getattr(record, name) for name in ("scale", "dataset", *KEY, "top1", "top5")}
+    row |= {
+        "bops": record.bops,
+        "bop_ratio": record.full_precision_bops / record.bops,
+        "memory_bytes": record.memory_bytes,
+        "memory_ratio": record.full_precision_memory_bytes / record.memory_bytes,
+        "train_seconds": record.wall_seconds,
+        "train_device": record.device,
+        "precision": record.settings["runtime"]["precision"],
+        "git_revision": record.git_revision,
+        "settings_sha256": record.settings_sha256,
+        "dataset_sha256": record.dataset_sha256,
+    }
+    searched = search is not None and search.history
+    for name, column in SEARCH_COLUMNS.items():
+        row[column] = getattr(search, name) if searched else None
+    row[SHARE] = search_share(search.method, search.settings) if search else None
+    return row
+
+
+def _columns() -> list[str]:
+    first = ["scale", "dataset", *KEY, "top1", "top5", "bops", "bop_ratio"]
+    first += ["memory_bytes", "memory_ratio", *SEARCH_COLUMNS.values(), SHARE]
+    last = ["train_seconds", "train_device", "precision"]
+    return [*first, *last, "git_revision", "settings_sha256", "dataset_sha256"]

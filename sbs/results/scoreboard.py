@@ -1,0 +1,56 @@
+"""The README's score of the claims, from the committed snapshots."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from sbs.errors import SBSError
+from sbs.provenance.records import write_text_atomically
+from sbs.results.claims import score
+
+BEGIN = "<!-- written by `make snapshot` -->"
+END = "<!-- end -->"
+
+
+def scoreboard(measured: Path) -> str:
+    """A Markdown table with a row a scale that has judged claims.
+
+    Args:
+        measured: folder of snapshots, one a scale; its name is how the table links to them.
+    """
+    rows = []
+    for path in sorted(measured.glob("*/claims.csv")):
+        page = path.with_suffix(".md")
+        row: dict[str, object] = {"scale": f"[{path.parent.name}]({page.as_posix()})"}
+        rows.append(row | score(pd.read_csv(path)))
+    return pd.DataFrame(rows).to_markdown(index=False)
+
+
+def updated(readme: str, table: str) -> str:
+    """``readme`` with ``table`` between its markers.
+
+    Raises:
+        SBSError: there are no markers.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SBSError(f"README.md: no line {BEGIN!r} before a line {END!r}")
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+
+
+def main() -> None:
+    """``python -m sbs.results.scoreboard``, in the project's folder."""
+    readme = Path("README.md")
+    try:
+        text = updated(readme.read_text(), scoreboard(Path("results/measured")))
+    except (OSError, SBSError) as error:
+        sys.exit(f"sbs: {error}")
+    write_text_atomically(readme, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""From a cell of a table to the runs behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sbs.errors import SBSError
+from sbs.provenance.records import RunRecord
+from sbs.results.tables import runs_of
+
+COLUMNS = {
+    "seeds": "seed",
+    "top1_mean": "top1",
+    "top1_std": "top1",
+    "top1_ties": "top1",
+    "top5_mean": "top5",
+    "top5_std": "top5",
+    "bops_m": "bops",
+    "bop_ratio": "bop_ratio",
+    "memory_kb": "memory_bytes",
+    "memory_ratio": "memory_ratio",
+    "search_hours": "search_device_hours",
+    "search_share": "search_share",
+    "search_device": "search_device",
+    "search_peak_memory_mb": "search_peak_memory_bytes",
+    "search_hours_over_sharing": "search_device_hours",
+    "search_memory_over_sharing": "search_peak_memory_bytes",
+}
+"""Column of a table to the column of the runs that it is made of."""
+
+OVER_SHARING = "_over_sharing"
+"""Columns of Table 5 that divide a row by the one with bit sharing end so."""
+
+
+def trace(table: Path, row: str, column: str) -> str:
+    """What a cell was made of: every run's value, its records, and where the run comes from.
+
+    Args:
+        table: ``table1.csv`` or another table of runs, in the results folder of its scale.
+        row: ``network method``, as they stand in the table.
+        column: a column of it.
+
+    Raises:
+        SBSError: there is no such table, row, column or record.
+    """
+    cells = _read(table)
+    network, method = _split(row)
+    cell = cells[(cells["network"] == network) & (cells["method"] == method)]
+    if cell.empty:
+        known = ", ".join(f"{r.network} {r.method}" for r in cells.itertuples())
+        raise SBSError(f"{table}: no row {row!r}; there are {known}")
+    if column not in cells.columns:
+        raise SBSError(f"{table}: no column {column!r}; there are {', '.join(cells.columns)}")
+    lines = [f"{table}: {network} {method}, {column} = {cell[column].item()}"]
+    if column.startswith("published"):
+        kind = "a ratio of numbers" if column.endswith(OVER_SHARING) else "as"
+        return "\n".join([*lines, f"{kind} printed in the paper: config/published.csv"])
+    if column not in COLUMNS:
+        return "\n".join([*lines, "the same for all runs of the row"])
+    runs = runs_of(table.stem, _read(table.parent / "runs" / table.name))
+    lines += _runs_behind(runs, network, method, column, table.parent)
+    if column.endswith(OVER_SHARING):
+        lines += ["", "divided by the mean of:"]
+        lines += _runs_behind(runs, network, "sbs_q", column, table.parent)
+    return "\n".join(lines)
+
+
+def _runs_behind(
+    runs: pd.DataFrame, network: str, method: str, column: str, results: Path
+) -> list[str]:
+    """A line for the value of every run of a row, and lines on its records."""
+    lines = []
+    behind = runs[(runs["network"] == network) & (runs["method"] == method)]
+    for _, run in behind.sort_values("seed").iterrows():
+        lines += ["", f"seed {run['seed']}: {COLUMNS[column]} = {run[COLUMNS[column]]}"]
+        for path in _records(results, run, method):
+            lines += _described(path)
+    return lines
+
+
+def _split(row: str) -> tuple[str, str]:
+    parts = row.split()
+    if len(parts) != 2:
+        raise SBSError(f"row {row!r}: write network and method, such as 'resnet20 sbs'")
+    return parts[0], parts[1]
+
+
+def _records(results: Path, run: pd.Series, method: str) -> list[Path]:
+    if method == "fp":
+        return [results / "pretrain" / run["network"] / f"seed-{run['seed']}" / "metrics.json"]
+    # Table 5 renames a variant's method.
+    name = method if run["variant"] != "multi-path" else "sbs_q"
+    below = Path(run["network"]) / name / run["variant"] / f"seed-{run['seed']}"
+    return [
+        results / "search" / below / "search.json",
+        results / "finetune" / below / "metrics.json",
+    ]
+
+
+def _described(path: Path) -> list[str]:
+    record = RunRecord.load(path)
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(record.versions.items()))
+    return [
+        f"  {record.stage}: {path}",
+        f"    revision {record.git_revision}, settings {record.settings_sha256[:12]}, "
+        f"{record.dataset} {record.dataset_sha256[:12]}",
+        *(f"    from {name} {digest[:12]}" for name, digest in sorted(record.inputs.items())),
+        f"    {record.wall_seconds:.1f} s on {record.device} ({versions})",
+    ]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise SBSError(f"{path}: cannot read the table ({error}); make it first") from error

@@ -1,0 +1,1 @@
+"""The device, seeds, progress and checkpoints of a running job."""

@@ -1,0 +1,127 @@
+"""Weights on disk: safetensors of our own, public checkpoints of others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sbs.config.settings import Checkpoint
+from sbs.errors import SBSError
+from sbs.provenance.records import replacing, sha256_of_file
+
+WEIGHTS_DIR = "SBS_WEIGHTS_DIR"
+
+
+def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write a state dict as safetensors, whole or not at all."""
+    with replacing(path) as temporary:
+        save_file({name: value.contiguous() for name, value in state.items()}, temporary)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict: safetensors, or a PyTorch file without code in it.
+
+    Raises:
+        SBSError: the file is missing, damaged, or holds more than tensors.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise SBSError(f"{path}: no such weights file") from error
+    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
+        raise SBSError(
+            f"{path}: damaged weights file ({error}); fetch or train it again"
+        ) from error
+    except Exception as error:  # pickle errors have no common base class
+        raise SBSError(f"{path}: not a file of plain weights ({error})") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise SBSError(f"{path}: not a state dict; expected names and tensors")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def load_into(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load a state dict into a model, every name and shape matching.
+
+    Raises:
+        SBSError: a tensor is missing, unexpected, of another shape, or not finite.
+    """
+    own = model.state_dict()
+    # Older checkpoints lack the batch counter, which nothing here uses.
+    optional = {name for name in own if name.endswith("num_batches_tracked")}
+    missing = sorted(own.keys() - state.keys() - optional)
+    unexpected = sorted(state.keys() - own.keys())
+    shape = [n for n in own.keys() & state.keys() if own[n].shape != state[n].shape]
+    broken = [n for n, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
+    for names, what in (
+        (missing, "no tensor"),
+        (unexpected, "an unexpected tensor"),
+        (sorted(shape), "a tensor of another shape for"),
+        (sorted(broken), "values that are not finite in"),
+    ):
+        if names:
+            raise SBSError(f"{source}: {what} {names[0]!r}: not weights of this network")
+    model.load_state_dict(dict(state), strict=False)
+
+
+def obtain(checkpoint: Checkpoint, cache: Path) -> Path:
+    """Path of a checkpoint's file, downloaded into ``cache`` if it is nowhere else.
+
+    A file in the folder named by ``SBS_WEIGHTS_DIR`` whose digest is accepted is taken first.
+
+    Raises:
+        SBSError: no such file, a failed download, or a digest that is not accepted.
+    """
+    if checkpoint.path is not None:
+        path = Path(checkpoint.path)
+        if not path.is_file():
+            raise SBSError(f"pretrain.checkpoints: {path}: no such file")
+        _check_digest(path, checkpoint.sha256)
+        return path
+    local = _local_copy(checkpoint.sha256)
+    if local is not None:
+        return local
+    assert checkpoint.url is not None
+    path = cache / checkpoint.url.rsplit("/", 1)[-1]
+    if not path.is_file():
+        _download(checkpoint.url, path)
+    _check_digest(path, checkpoint.sha256)
+    return path
+
+
+def _local_copy(digests: Iterable[str]) -> Path | None:
+    folder = os.environ.get(WEIGHTS_DIR)
+    if not folder:
+        return None
+    files = (path for path in sorted(Path(folder).iterdir()) if path.is_file())
+    accepted = tuple(digests)
+    return next((path for path in files if sha256_of_file(path).startswith(accepted)), None)
+
+
+def _download(url: str, path: Path) -> None:
+    try:
+        with replacing(path) as temporary:
+            torch.hub.download_url_to_file(url, str(temporary), progress=False)
+    except OSError as error:
+        raise SBSError(
+            f"{url}: cannot download ({error}); put the file into a folder and name that folder "
+            f"in {WEIGHTS_DIR}, or give its path as pretrain.checkpoints.<network>.path"
+        ) from error
+
+
+def _check_digest(path: Path, accepted: tuple[str, ...]) -> None:
+    digest = sha256_of_file(path)
+    if accepted and not digest.startswith(accepted):
+        raise SBSError(
+            f"{path}: SHA-256 is {digest}, expected {' or '.join(accepted)}; the file is damaged "
+            "or another one: delete it to download it again, or correct pretrain.checkpoints"
+        )

@@ -1,0 +1,66 @@
+"""The device to compute on, and what it says of itself."""
+
+from __future__ import annotations
+
+import platform
+import resource
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+
+from sbs.config.settings import RuntimeSettings
+from sbs.errors import SBSError
+
+
+def choose_device(settings: RuntimeSettings) -> torch.device:
+    """The device that the settings ask for.
+
+    Raises:
+        SBSError: ``cuda`` was asked for and there is none.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise SBSError("runtime.device: cuda, but no CUDA device is usable; take auto or cpu")
+    use_cuda = settings.device != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if use_cuda else "cpu")
+
+
+def autocast(settings: RuntimeSettings, device: torch.device) -> AbstractContextManager[object]:
+    """bf16 autocast if the settings ask for it."""
+    if settings.precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def device_name(device: torch.device) -> str:
+    """Model of the GPU or the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Most device memory in use so far on a GPU; most resident memory of the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        # Unlike getrusage's, this peak does not begin with that of the parent process.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if platform.system() == "Darwin" else 1024)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done its work, so that a clock means something."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

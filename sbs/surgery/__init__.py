@@ -1,0 +1,1 @@
+"""From a plain network to the network of a search or of a policy."""

@@ -1,0 +1,1 @@
+"""The one resumable training loop, classification, evaluation."""

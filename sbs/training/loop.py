@@ -1,0 +1,285 @@
+"""One resumable training loop for every stage.
+
+State is written after every epoch, whole or not at all, and everything random in an epoch is
+derived from (seed, epoch): a killed and resumed run equals an uninterrupted one, on a CPU bit for
+bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from sbs.config.settings import RuntimeSettings, TrainSettings, canonical_json
+from sbs.errors import SBSError
+from sbs.provenance.records import exclusive, replacing, sha256_of_text
+from sbs.runtime.device import autocast, synchronize
+from sbs.runtime.progress import Reporter
+from sbs.runtime.seeding import derive_seed, seed_everything
+
+STATE_VERSION = 2
+
+
+class Batches(Protocol):
+    """Training batches of one epoch after the other."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (B, C, H, W) and labels (B,) of epoch number ``epoch``."""
+        ...
+
+
+class Task(Protocol):
+    """What a stage adds to the loop."""
+
+    model: nn.Module
+    optimizers: Sequence[Optimizer]
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Loss of one batch, a scalar."""
+        ...
+
+    def before_forward(self, iteration: int) -> None:
+        """Called before each forward pass; iterations count from 0 over the whole stage."""
+        ...
+
+    def epoch_summary(self) -> dict[str, float]:
+        """Numbers for the history, after an epoch."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """State besides model and optimizers: tensors, numbers, strings, lists and dicts."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state` gave."""
+        ...
+
+
+@dataclass
+class Progression:
+    """How far a run has come, and what it took."""
+
+    epoch: int = 0
+    seconds: float = 0.0
+    interruptions: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def sgd(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
+    """SGD as in section 4.2; ``groups`` may override learning rate and weight decay."""
+    for group in groups:
+        group.setdefault("lr", settings.learning_rate)
+        group["initial_lr"] = group["lr"]
+    return SGD(
+        groups,
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov and settings.momentum > 0,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
+def learning_rate_factor(settings: TrainSettings, progress: float) -> float:
+    """Learning rate over its initial value.
+
+    Args:
+        settings: the schedule.
+        progress: epochs done, with fraction: the cosine falls at every step.
+    """
+    if settings.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress / settings.epochs))
+    if settings.schedule == "steps":
+        return 0.1 ** sum(progress >= milestone for milestone in settings.milestones)
+    return 1.0
+
+
+def fit(
+    task: Task,
+    batches: Batches,
+    train: TrainSettings,
+    runtime: RuntimeSettings,
+    *,
+    device: torch.device,
+    seed: int,
+    resume: Path,
+    identity: dict[str, Any],
+    reporter: Reporter,
+) -> Progression:
+    """Train ``task`` to the end of its schedule, going on from ``resume`` if a state is there.
+
+    Args:
+        task: model, optimizers and loss.
+        batches: training images.
+        train: schedule.
+        runtime: precision.
+        device: where the model and the batches are.
+        seed: seed of everything random.
+        resume: folder for the state.
+        identity: all that decides the result (settings, data and input digests). A state of
+            another identity is not used.
+        reporter: where progress goes.
+
+    Raises:
+        SBSError: the loss is not finite, or another process trains in ``resume``.
+    """
+    with exclusive(resume):
+        progression = _resume(task, resume, identity, reporter)
+        for epoch in range(progression.epoch, train.epochs):
+            started = time.perf_counter()
+            seed_everything(derive_seed(seed, "epoch", epoch))
+            losses = _train_epoch(task, batches, train, runtime, device, epoch, reporter)
+            synchronize(device)
+            seconds = time.perf_counter() - started
+            loss = _finite_mean(losses, task.model, reporter.title, epoch)
+            summary = {"epoch": epoch + 1, "loss": loss, "seconds": round(seconds, 3)}
+            summary |= task.epoch_summary()
+            progression.history.append(summary)
+            progression.seconds += seconds
+            progression.epoch = epoch + 1
+            _save(task, resume, identity, progression)
+            reporter.line(_line(summary, train.epochs))
+    return progression
+
+
+def save_state(
+    content: dict[str, Any], resume: Path, identity: dict[str, Any], progression: Progression
+) -> None:
+    """Write the state of a run, whole or not at all.
+
+    Args:
+        content: tensors, numbers, strings, lists, tuples and dicts.
+        resume: folder for the state.
+        identity: all that decides the result.
+        progression: how far the run has come.
+    """
+    state = {
+        "version": STATE_VERSION,
+        "identity": canonical_json(identity),
+        "content": content,
+        "progression": vars(progression),
+    }
+    with replacing(state_path(resume, identity)) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(
+    resume: Path, identity: dict[str, Any], reporter: Reporter
+) -> tuple[dict[str, Any] | None, Progression]:
+    """What :func:`save_state` wrote for this identity, or None, and how far the run had come.
+
+    Raises:
+        SBSError: the file is damaged.
+    """
+    path = state_path(resume, identity)
+    if not path.exists():
+        for other in sorted(resume.glob("state-*.pt")):
+            reporter.line(f"not going on from {other}: settings, code, inputs or data changed")
+        return None, Progression()
+    try:
+        # weights_only: a state file cannot run code.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        matches = (state["version"], state["identity"]) == (STATE_VERSION, canonical_json(identity))
+    except Exception as error:
+        raise SBSError(
+            f"{path}: the state is damaged ({error}); delete it to start over"
+        ) from error
+    if not matches:
+        raise SBSError(f"{path}: the state belongs to another run; delete it to start over")
+    progression = Progression(**state["progression"])
+    progression.interruptions += 1
+    reporter.line(f"going on after epoch {progression.epoch} from {path}")
+    return state["content"], progression
+
+
+def state_path(resume: Path, identity: dict[str, Any]) -> Path:
+    """File of the state: its name carries the identity, so that states never mix."""
+    return resume / f"state-{sha256_of_text(canonical_json(identity))[:16]}.pt"
+
+
+def discard(resume: Path) -> None:
+    """Remove the states of a finished run."""
+    for path in [*resume.glob("state-*"), resume / ".lock"]:
+        path.unlink(missing_ok=True)
+    if resume.is_dir() and not any(resume.iterdir()):
+        resume.rmdir()
+
+
+def _train_epoch(
+    task: Task,
+    batches: Batches,
+    train: TrainSettings,
+    runtime: RuntimeSettings,
+    device: torch.device,
+    epoch: int,
+    reporter: Reporter,
+) -> Tensor:
+    steps = len(batches)
+    losses = torch.empty(steps, device=device)
+    task.model.train()
+    shown = reporter.steps(batches.epoch(epoch), steps, epoch, train.epochs)
+    for step, (images, labels) in enumerate(shown):
+        factor = learning_rate_factor(train, epoch + step / steps)
+        for optimizer in task.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            optimizer.zero_grad(set_to_none=True)
+        task.before_forward(epoch * steps + step)
+        with autocast(runtime, device):
+            loss = task.loss(images, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in task.optimizers:
+            optimizer.step()
+        losses[step] = loss.detach()
+    return losses
+
+
+def _finite_mean(losses: Tensor, model: nn.Module, title: str, epoch: int) -> float:
+    """Mean loss of the epoch; checked once an epoch, so that the loop never waits for it."""
+    bad = (~torch.isfinite(losses)).nonzero()
+    if not len(bad):
+        return float(losses.mean())
+    names = [name for name, value in model.named_parameters() if not torch.isfinite(value).all()]
+    where = f"; the first parameter that is not finite is {names[0]}" if names else ""
+    raise SBSError(
+        f"{title}: the loss is {float(losses[bad[0, 0]])} at epoch {epoch + 1}, "
+        f"step {int(bad[0, 0]) + 1} of {len(losses)}{where}. Lower the learning rate of this stage"
+    )
+
+
+def _save(task: Task, resume: Path, identity: dict[str, Any], progression: Progression) -> None:
+    content = {
+        "model": task.model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in task.optimizers],
+        "task": task.state(),
+    }
+    save_state(content, resume, identity, progression)
+
+
+def _resume(task: Task, resume: Path, identity: dict[str, Any], reporter: Reporter) -> Progression:
+    content, progression = load_state(resume, identity, reporter)
+    if content is not None:
+        task.model.load_state_dict(content["model"])
+        for optimizer, saved in zip(task.optimizers, content["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        task.load_state(content["task"])
+    return progression
+
+
+def _line(summary: dict[str, Any], epochs: int) -> str:
+    rest = [
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in summary.items()
+        if key != "epoch"
+    ]
+    return f"epoch {summary['epoch']}/{epochs} " + " ".join(rest)
