@@ -173,12 +173,12 @@ def export(
     """Write a compressed network as packed integers with their scales, and print its sizes."""
     from dataclasses import asdict
 
-    from sbs.provenance.records import write_text_atomically
+    from sbs.provenance.records import atomic_write_text
     from sbs.stages.export import run
 
     found = run(policy, weights, output)
     if sizes is not None:
-        write_text_atomically(sizes, json.dumps(asdict(found)))
+        atomic_write_text(sizes, json.dumps(asdict(found)))
     typer.echo(
         f"weights {found.claimed / 1e3:.1f} KB by the cost model, {found.packed / 1e3:.1f} KB "
         f"packed; file {found.file / 1e3:.1f} KB"
@@ -255,7 +255,7 @@ def _job(
     resume: Path,
     threads: int,
 ) -> Any:
-    from sbs.stages.workbench import Job
+    from sbs.stages.stage_run import Job
 
     _use_threads(threads)
     resolved = _settings(settings, stage, method)

@@ -57,9 +57,9 @@ class Policy(BaseModel):
 
     def save(self, path: Path) -> None:
         """Write the policy as JSON, atomically."""
-        from sbs.provenance.records import write_text_atomically
+        from sbs.provenance.records import atomic_write_text
 
-        write_text_atomically(path, self.model_dump_json(indent=1) + "\n")
+        atomic_write_text(path, self.model_dump_json(indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Policy:

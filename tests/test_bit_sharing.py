@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sbs.config.bitwidths import check_nesting
 from sbs.errors import SBSError
 from sbs.quantization.bit_sharing import decompose, recompose
-from sbs.quantization.uniform import discretize, levels
+from sbs.quantization.uniform import discretize, num_steps
 from tests.test_quantizer import exact_round
 
 SEQUENCES = [(2, 4, 8), (3, 6, 12), (1, 2, 4, 8), (2, 6), (2, 4, 8, 16), (5,)]
@@ -39,7 +39,7 @@ def test_theorem_1_at_every_grid_point_and_tie(bits: tuple[int, ...]) -> None:
 @settings(deadline=None)
 @given(st.floats(0, 1), st.sampled_from(SEQUENCES))
 def test_theorem_1_in_floats_away_from_ties(value: float, bits: tuple[int, ...]) -> None:
-    if any(abs(value * levels(b) % 1 - 0.5) < 1e-6 for b in bits):
+    if any(abs(value * num_steps(b) % 1 - 0.5) < 1e-6 for b in bits):
         return
     z = torch.tensor([value], dtype=torch.float64)
     base, offsets = decompose(z, bits)

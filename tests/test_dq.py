@@ -18,7 +18,7 @@ from sbs.policy import Policy, uniform_policy
 from sbs.runtime import checkpoints
 from sbs.stages import pretrain, search
 from sbs.stages.finetune import with_weights
-from sbs.stages.workbench import Job
+from sbs.stages.stage_run import Job
 from sbs.surgery.dq import FixedPoint, dq_network, kilobytes, layer_bits, quantizers
 
 IMAGE = (1, 8, 8)

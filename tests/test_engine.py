@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sbs.config.settings import Scale, TrainSettings, canonical_json, stage_settings
 from sbs.errors import SBSError
-from sbs.provenance.records import RunRecord, exclusive
+from sbs.provenance.records import RunRecord, directory_lock
 from sbs.runtime.checkpoints import read_weights
 from sbs.runtime.progress import Reporter
 from sbs.training.classification import Classification
@@ -99,7 +99,11 @@ def test_loss_that_is_not_finite_stops_and_says_where(default_scale: Scale, tmp_
 
 
 def test_two_processes_cannot_train_in_one_folder(tmp_path: Path) -> None:
-    with exclusive(tmp_path), pytest.raises(SBSError, match="another process"), exclusive(tmp_path):
+    with (
+        directory_lock(tmp_path),
+        pytest.raises(SBSError, match="another process"),
+        directory_lock(tmp_path),
+    ):
         pass
 
 

@@ -11,12 +11,12 @@ from sbs.nn.filter_gate import FilterGate
 from sbs.quantization.gates import (
     binary_gate,
     expected_bits,
-    gated_quantize,
+    gated_fake_quantize,
     group_metrics,
-    open_run,
+    nested_gates,
     quantization_metrics,
 )
-from sbs.quantization.uniform import quantize
+from sbs.quantization.uniform import fake_quantize
 
 
 def test_gate_is_one_at_and_above_its_threshold() -> None:
@@ -36,7 +36,7 @@ def test_gate_gradient_is_equation_12(metric: float, threshold: float) -> None:
 
 
 def test_closed_gate_closes_those_above_it() -> None:
-    assert open_run(torch.tensor([1.0, 0.0, 1.0])).tolist() == [1.0, 0.0, 0.0]
+    assert nested_gates(torch.tensor([1.0, 0.0, 1.0])).tolist() == [1.0, 0.0, 0.0]
     assert expected_bits(torch.tensor([0.0, 1.0]), (2, 4, 8)).item() == 2
     assert expected_bits(torch.tensor([1.0, 0.0]), (3, 6, 12)).item() == 6
 
@@ -61,8 +61,8 @@ def test_gated_value_is_plain_quantization_at_the_selected_bitwidth(signed: bool
     v = torch.tensor(1.3, dtype=torch.float64)
     for thresholds, bits in (([0.0, 0.0], 8), ([0.0, 9.0], 4), ([9.0, 0.0], 2)):
         alpha = torch.tensor(thresholds, dtype=torch.float64)
-        y, _, _ = gated_quantize(x, v, alpha, (2, 4, 8), signed=signed)
-        torch.testing.assert_close(y, quantize(x, v, bits, signed=signed), atol=1e-12, rtol=0)
+        y, _, _ = gated_fake_quantize(x, v, alpha, (2, 4, 8), signed=signed)
+        torch.testing.assert_close(y, fake_quantize(x, v, bits, signed=signed), atol=1e-12, rtol=0)
 
 
 def test_group_metric_is_the_mean_absolute_weight_of_the_group() -> None:

@@ -225,7 +225,7 @@ def test_an_agent_taken_back_acts_and_learns_as_the_one_before() -> None:
 
     for episode in (0, 1, 2):
         live(one, episode)
-    other.load_state(copy.deepcopy(one.state()))
+    other.load_state_dict(copy.deepcopy(one.state_dict()))
     assert [live(other, episode) for episode in (3, 4)] == [
         live(one, episode) for episode in (3, 4)
     ]

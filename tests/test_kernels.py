@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sbs.kernels import fused as kernels
 from sbs.kernels import build as native
+from sbs.kernels import fused as kernels
 from sbs.quantization import gates
 from sbs.quantization import peers as peer_quantizers
 from sbs.quantization import uniform as quantizer
@@ -46,8 +46,8 @@ def fixed(x: Tensor, v: float, bits: int, signed: bool, function: Callable[..., 
 
 
 def fast(x: Tensor, interval: Tensor, alpha: Tensor, bitwidths: Any, *, signed: bool) -> Any:
-    grids = kernels.Grids(alpha, bitwidths, signed, guess=bitwidths[0])
-    return kernels.gated_quantize(x, interval, grids)[:3]
+    spec = kernels.QuantizerSpec(alpha, bitwidths, signed, guess=bitwidths[0])
+    return kernels.gated_fake_quantize(x, interval, spec)[:3]
 
 
 def gated(
@@ -72,8 +72,8 @@ def assert_all_close(got: Any, want: Any, **tolerances: float) -> None:
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 12])
 def test_fixed_quantizer(shape: tuple[int, ...], signed: bool, bits: int) -> None:
     x = randn(shape, 1)
-    want = fixed(x, 0.9, bits, signed, quantizer.quantize)
-    got = fixed(x, 0.9, bits, signed, kernels.quantize)
+    want = fixed(x, 0.9, bits, signed, quantizer.fake_quantize)
+    got = fixed(x, 0.9, bits, signed, kernels.fake_quantize)
     assert_all_close(got, want, atol=1e-9, rtol=1e-9)
 
 
@@ -93,7 +93,7 @@ def test_gated_quantizer(
         x = x.to(memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(seed)
     alpha = torch.rand(len(bitwidths) - 1, dtype=torch.float64, generator=generator) * 0.12
-    want = gated(x, 1.1, alpha, bitwidths, signed, gates.gated_quantize)
+    want = gated(x, 1.1, alpha, bitwidths, signed, gates.gated_fake_quantize)
     got = gated(x, 1.1, alpha, bitwidths, signed, fast)
     assert_all_close(got, want, atol=1e-9, rtol=1e-7)
 
@@ -103,15 +103,15 @@ def test_ties_fall_as_in_the_reference(signed: bool) -> None:
     # Sixty-fourths of the interval, among them every tie of the 1-bit grid, and its ends.
     x = torch.arange(-80, 81, dtype=torch.float32) / 64
     for bits in (1, 2, 3):
-        want = fixed(x, 1.0, bits, signed, quantizer.quantize)
-        got = fixed(x, 1.0, bits, signed, kernels.quantize)
+        want = fixed(x, 1.0, bits, signed, quantizer.fake_quantize)
+        got = fixed(x, 1.0, bits, signed, kernels.fake_quantize)
         torch.testing.assert_close(got[0], want[0], atol=1e-6, rtol=0)
         assert torch.equal(got[1] == 0, want[1] == 0)
 
 
 def test_boundaries_count_as_outside() -> None:
     x = torch.tensor([0.0, 1.0, 1e-6, 1.0 - 1e-6])
-    for function in (quantizer.quantize, kernels.quantize):
+    for function in (quantizer.fake_quantize, kernels.fake_quantize):
         _, grad_x, _ = fixed(x, 1.0, 2, False, function)
         assert (grad_x != 0).tolist() == [False, False, True, True]
 
@@ -132,7 +132,7 @@ def dq(
 @pytest.mark.parametrize(("step", "largest"), [(0.3, 0.8), (0.125, 1.875), (1.0, 3.0)])
 def test_fixed_point(shape: tuple[int, ...], signed: bool, step: float, largest: float) -> None:
     x = randn(shape, 1)
-    want = dq(x, step, largest, signed, peer_quantizers.dq_quantize)
+    want = dq(x, step, largest, signed, peer_quantizers.dq_fake_quantize)
     got = dq(x, step, largest, signed, kernels.fixed_point)
     assert_all_close(got, want, atol=1e-9, rtol=1e-9)
 
@@ -140,17 +140,17 @@ def test_fixed_point(shape: tuple[int, ...], signed: bool, step: float, largest:
 @pytest.mark.parametrize("signed", [False, True])
 def test_fixed_point_on_its_ties_and_ends(signed: bool) -> None:
     x = torch.arange(-40, 41, dtype=torch.float32) / 16
-    want = dq(x, 0.125, 1.875, signed, peer_quantizers.dq_quantize)
+    want = dq(x, 0.125, 1.875, signed, peer_quantizers.dq_fake_quantize)
     assert_all_close(dq(x, 0.125, 1.875, signed, kernels.fixed_point), want)
 
 
 def test_any_layout_gives_the_same() -> None:
     x = randn((4, 6, 5, 5), 2, torch.float32)
-    want = fixed(x, 1.0, 4, False, kernels.quantize)
+    want = fixed(x, 1.0, 4, False, kernels.fake_quantize)
     permuted = x.permute(1, 0, 3, 2).contiguous().permute(1, 0, 3, 2)
     gaps = torch.zeros(4, 6, 5, 10)[..., ::2].copy_(x)
     for other in (x.to(memory_format=torch.channels_last), permuted, gaps):
-        assert_all_close(fixed(other, 1.0, 4, False, kernels.quantize), want)
+        assert_all_close(fixed(other, 1.0, 4, False, kernels.fake_quantize), want)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -171,8 +171,8 @@ def test_interval_of_any_sign(value: float) -> None:
     x, results = randn((50,), 1), []
     for fused in (True, False):
         parameter = torch.tensor(value, dtype=torch.float64, requires_grad=True)
-        interval = parameter if fused else quantizer.positive(parameter)
-        function = kernels.quantize if fused else quantizer.quantize
+        interval = parameter if fused else quantizer.effective_interval(parameter)
+        function = kernels.fake_quantize if fused else quantizer.fake_quantize
         y = function(x, interval, 4, signed=True)
         (y * randn((50,), 3)).sum().backward()
         results.append((y, parameter.grad))
@@ -182,8 +182,8 @@ def test_interval_of_any_sign(value: float) -> None:
 def test_bfloat16_computes_in_single_precision() -> None:
     x = randn((64, 16, 9, 9), 4, torch.bfloat16)
     interval = torch.tensor(0.9)
-    got = kernels.quantize(x, interval, 4, signed=False)
-    want = quantizer.quantize(x.float(), interval, 4, signed=False).to(torch.bfloat16)
+    got = kernels.fake_quantize(x, interval, 4, signed=False)
+    want = quantizer.fake_quantize(x.float(), interval, 4, signed=False).to(torch.bfloat16)
     assert got.dtype == torch.bfloat16
     torch.testing.assert_close(got, want)
 
@@ -191,14 +191,16 @@ def test_bfloat16_computes_in_single_precision() -> None:
 def test_value_that_is_not_a_number_stays_one() -> None:
     x = torch.full((40,), float("nan"))
     for dtype in (torch.float32, torch.bfloat16):
-        y = kernels.quantize(x.to(dtype), torch.tensor(1.0), 4, signed=False)
+        y = kernels.fake_quantize(x.to(dtype), torch.tensor(1.0), 4, signed=False)
         assert bool(y.isnan().all())
 
 
 def test_thresholds_out_of_turn_get_no_gradient() -> None:
     x = torch.randn(20, requires_grad=True)
     alpha = torch.zeros(2)
-    result = kernels.gated_quantize(x, torch.tensor(1.0), kernels.Grids(alpha, (2, 4, 8), False, 8))
+    result = kernels.gated_fake_quantize(
+        x, torch.tensor(1.0), kernels.QuantizerSpec(alpha, (2, 4, 8), False, 8)
+    )
     result.values.sum().backward()
     assert alpha.grad is None
     assert not result.metrics.requires_grad
@@ -208,10 +210,12 @@ def test_thresholds_out_of_turn_get_no_gradient() -> None:
 def test_guess_changes_nothing(guess: int) -> None:
     x, alpha = randn((9, 16, 8, 8), 5, torch.float32), torch.tensor([0.01, 0.5])
     for signed in (False, True):
-        grids = kernels.Grids(alpha, (2, 4, 8), signed, guess)
-        result = kernels.gated_quantize(x, torch.tensor(1.0), grids)
+        spec = kernels.QuantizerSpec(alpha, (2, 4, 8), signed, guess)
+        result = kernels.gated_fake_quantize(x, torch.tensor(1.0), spec)
         assert result.bits == 4
-        assert torch.equal(result.values, kernels.quantize(x, torch.tensor(1.0), 4, signed=signed))
+        assert torch.equal(
+            result.values, kernels.fake_quantize(x, torch.tensor(1.0), 4, signed=signed)
+        )
 
 
 def test_sums_do_not_depend_on_the_number_of_threads() -> None:
@@ -244,18 +248,20 @@ def _no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
 def test_without_a_compiler_the_reference_stands_in_with_one_warning() -> None:
     x = randn((6, 4, 3, 3), 1, torch.float32).to(memory_format=torch.channels_last)
     with pytest.warns(UserWarning, match="fast kernels could not be built"):
-        got = kernels.quantize(x, torch.tensor(1.0), 4, signed=False)
+        got = kernels.fake_quantize(x, torch.tensor(1.0), 4, signed=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not kernels.joins_norm(x)
-    assert torch.equal(got, quantizer.quantize(x, torch.tensor(1.0), 4, signed=False))
-    grids = kernels.Grids(torch.zeros(2), (2, 4, 8), False, 8)
-    both = [kernels.gated_quantize(x, torch.tensor(v), grids).values for v in (0.7, -0.7)]
+    assert torch.equal(got, quantizer.fake_quantize(x, torch.tensor(1.0), 4, signed=False))
+    spec = kernels.QuantizerSpec(torch.zeros(2), (2, 4, 8), False, 8)
+    both = [kernels.gated_fake_quantize(x, torch.tensor(v), spec).values for v in (0.7, -0.7)]
     assert torch.equal(*both)
 
 
 def test_compiled_reference_is_what_gpus_run() -> None:
-    function = kernels.compiled(gates.gated_quantize, (("bitwidths", (2, 4, 8)), ("signed", False)))
+    function = kernels.compiled(
+        gates.gated_fake_quantize, (("bitwidths", (2, 4, 8)), ("signed", False))
+    )
     alpha = torch.tensor([0.02, 0.5])
     x = randn((8, 4, 5, 5), 1, torch.float32)
 
@@ -263,7 +269,7 @@ def test_compiled_reference_is_what_gpus_run() -> None:
         assert not signed
         return function(x, v, alpha)
 
-    want = gated(x, 1.0, alpha, (2, 4, 8), False, gates.gated_quantize)
+    want = gated(x, 1.0, alpha, (2, 4, 8), False, gates.gated_fake_quantize)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         got = gated(x, 1.0, alpha, (2, 4, 8), False, call)

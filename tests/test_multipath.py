@@ -24,8 +24,10 @@ def expected(plain: nn.Conv2d, x: torch.Tensor, mixture: torch.Tensor) -> torch.
     one = torch.ones((), dtype=x.dtype)
     total = torch.zeros(())
     for part, bits in zip(mixture, BITS, strict=True):
-        weight = quantizer.quantize(quantizer.standardize(plain.weight), one, bits, signed=True)
-        values = quantizer.quantize(x, one, bits, signed=False)
+        weight = quantizer.fake_quantize(
+            quantizer.standardize(plain.weight), one, bits, signed=True
+        )
+        values = quantizer.fake_quantize(x, one, bits, signed=False)
         total = total + part * F.conv2d(values, weight, None, 2, 1, groups=plain.groups)
     return total if plain.bias is None else total + plain.bias.view(1, -1, 1, 1)
 

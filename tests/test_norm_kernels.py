@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sbs.kernels import fused as kernels
 from sbs.kernels import build as native
+from sbs.kernels import fused as kernels
 from sbs.quantization import gates
 from sbs.quantization import uniform as quantizer
 from tests.test_kernels import assert_all_close, leaf, randn
@@ -25,10 +25,10 @@ def reference(
     x: Tensor, interval: Tensor, alpha: Tensor, bits: tuple[int, ...], *, signed: bool
 ) -> kernels.Quantized:
     if len(bits) == 1:
-        y = quantizer.quantize(x, interval, bits[0], signed=signed)
+        y = quantizer.fake_quantize(x, interval, bits[0], signed=signed)
         return kernels.Quantized(y, alpha, alpha.detach(), bits[0])
     return kernels.Quantized(
-        *gates.gated_quantize(x, interval, alpha, bits, signed=signed), bits=None
+        *gates.gated_fake_quantize(x, interval, alpha, bits, signed=signed), bits=None
     )
 
 
@@ -44,10 +44,10 @@ def joined(
     running = [torch.zeros(channels, dtype=wide), torch.ones(channels, dtype=wide)]
     norm = kernels.Norm(leaves[1], leaves[2], running[0], running[1], True, 0.1, 1e-5)
     # Signed, values after a ReLU would sit on the tie at zero, where rounding error decides.
-    grids = kernels.Grids(alpha, bits, not relu, guess=bits[-1])
+    spec = kernels.QuantizerSpec(alpha, bits, not relu, guess=bits[-1])
     if fused:
         result, kept = kernels.norm_quantize(
-            leaves[0], norm, added, interval, grids, relu=relu, keep=keep
+            leaves[0], norm, added, interval, spec, relu=relu, keep=keep
         )
     else:
         kept = kernels.norm_reference(leaves[0], norm, added, relu=relu)
@@ -92,11 +92,11 @@ def test_running_statistics_serve_evaluation() -> None:
     raw = randn((4, 8, 6, 6), 1, torch.float32).to(memory_format=torch.channels_last)
     mean, var = torch.full((8,), 0.3), torch.full((8,), 2.0)
     norm = kernels.Norm(torch.ones(8), torch.zeros(8), mean, var, False, 0.1, 1e-5)
-    grids = kernels.fixed(raw, 8, signed=False)
+    spec = kernels.fixed(raw, 8, signed=False)
     result, _ = kernels.norm_quantize(
-        raw, norm, None, torch.tensor(1.0), grids, relu=True, keep=False
+        raw, norm, None, torch.tensor(1.0), spec, relu=True, keep=False
     )
     x = F.batch_norm(raw, mean, var, norm.weight, norm.bias, False).relu()
-    want = quantizer.quantize(x, torch.tensor(1.0), 8, signed=False)
+    want = quantizer.fake_quantize(x, torch.tensor(1.0), 8, signed=False)
     torch.testing.assert_close(result.values, want, atol=1 / 255 + 1e-6, rtol=0)
     assert (mean == 0.3).all()

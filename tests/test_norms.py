@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sbs.nn.batch_norm import Pending, QuantBatchNorm2d, tensor
+from sbs.nn.batch_norm import GatedBatchNorm2d, Pending, tensor
 from sbs.nn.layers import clipped
 
 
-def pair() -> tuple[QuantBatchNorm2d, nn.BatchNorm2d, Tensor]:
+def pair() -> tuple[GatedBatchNorm2d, nn.BatchNorm2d, Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4, 8, 5, 5, generator=generator).to(memory_format=torch.channels_last)
-    return QuantBatchNorm2d(8, private=False), nn.BatchNorm2d(8), x
+    return GatedBatchNorm2d(8, private=False), nn.BatchNorm2d(8), x
 
 
 def test_additions_and_relus_are_noted_in_order() -> None:

@@ -15,8 +15,8 @@ from sbs.kernels import fused as kernels
 from sbs.quantization.peers import (
     dorefa_weight,
     dq_bits,
-    dq_quantize,
-    linear_quantize,
+    dq_fake_quantize,
+    linear_fake_quantize,
     pact_activation,
 )
 
@@ -63,7 +63,7 @@ def test_dq_values_and_gradients() -> None:
     step = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     largest = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
     x = torch.tensor([-1.0, -0.3, 0.1, 0.2, 0.79, 3.0], dtype=torch.float64, requires_grad=True)
-    y = dq_quantize(x, step, largest, signed=True)
+    y = dq_fake_quantize(x, step, largest, signed=True)
     want = torch.tensor([-0.75, -0.25, 0.0, 0.25, 0.75, 0.75], dtype=torch.float64)
     torch.testing.assert_close(y, want)
     g = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], dtype=torch.float64)
@@ -80,7 +80,7 @@ def test_dq_values_and_gradients() -> None:
 def test_dq_without_a_sign() -> None:
     step, largest = torch.tensor(0.25), torch.tensor(1.0)
     x = torch.tensor([-2.0, 0.3, 5.0], requires_grad=True)
-    y = dq_quantize(x, step, largest, signed=False)
+    y = dq_fake_quantize(x, step, largest, signed=False)
     assert y.tolist() == [0.0, 0.25, 1.0]
     y.sum().backward()
     assert x.grad is not None
@@ -104,7 +104,7 @@ def test_dq_bits_of_full_ranges(bits: int, exponent: int, signed: bool) -> None:
 def test_linear_values_and_gradients() -> None:
     x = torch.tensor([-2.0, -0.4, 0.1, 0.9, 1.2], dtype=torch.float64, requires_grad=True)
     threshold = torch.tensor(0.9, dtype=torch.float64, requires_grad=True)
-    y = linear_quantize(x, threshold, 3)
+    y = linear_fake_quantize(x, threshold, 3)
     # Steps of 0.9 / 3.
     want = torch.tensor([-0.9, -0.3, 0.0, 0.9, 0.9], dtype=torch.float64)
     torch.testing.assert_close(y, want)

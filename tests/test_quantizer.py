@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbs.quantization.rounding import round_half_down, round_straight_through
-from sbs.quantization.uniform import discretize, levels, quantize, standardize
+from sbs.quantization.uniform import discretize, fake_quantize, num_steps, standardize
 
 BITS = st.integers(1, 8)
 VALUES = st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=20)
@@ -56,8 +56,8 @@ def test_quantize_equals_rational_arithmetic(
 ) -> None:
     x = torch.tensor(values, dtype=torch.float64)
     v = torch.tensor(interval, dtype=torch.float64)
-    got = quantize(x, v, bits, signed=signed)
-    step = interval * (2 if signed else 1) / levels(bits)
+    got = fake_quantize(x, v, bits, signed=signed)
+    step = interval * (2 if signed else 1) / num_steps(bits)
     for value, result in zip(values, got.tolist(), strict=True):
         exact = exact_quantize(value, interval, bits, signed)
         # A value within rounding error of a tie may land one step away.
@@ -73,15 +73,15 @@ def test_quantize_equals_rational_arithmetic(
 @given(VALUES, BITS, st.booleans())
 def test_quantized_values_lie_on_the_grid(values: list[float], bits: int, signed: bool) -> None:
     v = torch.tensor(1.25, dtype=torch.float64)
-    y = quantize(torch.tensor(values, dtype=torch.float64), v, bits, signed=signed)
-    position = ((y / v + 1) / 2 if signed else y / v) * levels(bits)
+    y = fake_quantize(torch.tensor(values, dtype=torch.float64), v, bits, signed=signed)
+    position = ((y / v + 1) / 2 if signed else y / v) * num_steps(bits)
     torch.testing.assert_close(position, position.round(), atol=1e-9, rtol=0)
 
 
 def test_quantize_gradients_by_hand() -> None:
     x = torch.tensor([-0.5, 0.3, 0.9, 2.0], dtype=torch.float64, requires_grad=True)
     v = torch.tensor(1.2, dtype=torch.float64, requires_grad=True)
-    quantize(x, v, 2, signed=False).sum().backward()
+    fake_quantize(x, v, 2, signed=False).sum().backward()
     assert x.grad is not None
     assert v.grad is not None
     assert x.grad.tolist() == [0.0, 1.0, 1.0, 0.0]
@@ -92,15 +92,15 @@ def test_quantize_gradients_by_hand() -> None:
 def test_signed_interval_gradient_outside_is_the_sign_of_the_clip() -> None:
     x = torch.tensor([-3.0, 3.0, 3.0], dtype=torch.float64)
     v = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
-    quantize(x, v, 4, signed=True).sum().backward()
+    fake_quantize(x, v, 4, signed=True).sum().backward()
     assert v.grad is not None
     assert v.grad.item() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_a_zero_weight_is_a_tie_and_goes_down(bits: int) -> None:
-    y = quantize(torch.zeros(1), torch.tensor(1.0), bits, signed=True)
-    assert y.item() == pytest.approx(-1 / levels(bits))
+    y = fake_quantize(torch.zeros(1), torch.tensor(1.0), bits, signed=True)
+    assert y.item() == pytest.approx(-1 / num_steps(bits))
 
 
 def test_discretize_handles_empty_tensors() -> None:

@@ -15,7 +15,7 @@ from sbs.errors import SBSError
 from sbs.kernels import fused as kernels
 from sbs.methods.gate_search import extract_policy
 from sbs.networks import NetworkSpec, build_network, get_spec
-from sbs.nn.batch_norm import QuantBatchNorm2d
+from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.filter_gate import FilterGate
 from sbs.nn.layers import QuantConv2d
 from sbs.policy import LayerPolicy, Policy, uniform_policy
@@ -171,7 +171,7 @@ def test_pruned_filters_output_exactly_zero() -> None:
     space.freeze(policy)
     seen: dict[str, Tensor] = {}
     norm = space.model.get_submodule("layer2.0.bn1")
-    assert isinstance(norm, QuantBatchNorm2d)
+    assert isinstance(norm, GatedBatchNorm2d)
     norm.register_forward_hook(lambda _, __, y: seen.update(y=y))
     space.model.train()(torch.rand(4, 1, 8, 8))
     kept = policy.layers["layer2.0.conv1"].kept

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sbs.cost.layers import LayerShape
 from sbs.nn.layers import BitGate
-from sbs.quantization.gates import open_run
+from sbs.quantization.gates import nested_gates
 from sbs.surgery.networks import SearchSpace
 
 Resource = Literal["bops", "memory"]
@@ -109,7 +109,7 @@ class _Bits:
         if not self.gates:
             return self.base
         raw = torch.stack([gate.gates for gate in self.gates]).to(self.base.dtype)
-        chosen = self.lowest + open_run(raw.T).T @ self.steps
+        chosen = self.lowest + nested_gates(raw.T).T @ self.steps
         return self.base.index_copy(0, self.rows, chosen)
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sbs.errors import SBSError
-from sbs.provenance.records import replacing
+from sbs.provenance.records import atomic_write
 
 FORMAT = 1
 
@@ -100,7 +100,7 @@ def save_dataset(dataset: Dataset, path: Path) -> None:
         }
     )
     metadata = {"facts": facts, "sha256": _stored_digest(facts, tensors)}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
 

@@ -23,9 +23,9 @@ from sbs.errors import SBSError
 from sbs.networks import get_spec
 from sbs.nn.layers import QuantConv2d, QuantLinear
 from sbs.policy import FULL_PRECISION, Policy
-from sbs.provenance.records import replacing
+from sbs.provenance.records import atomic_write
 from sbs.quantization.packing import pack, unpack
-from sbs.quantization.uniform import levels, positive
+from sbs.quantization.uniform import effective_interval, num_steps
 from sbs.surgery.dq import FixedPoint
 from sbs.surgery.networks import quantized_network
 
@@ -35,7 +35,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Grid:
+class WeightGrid:
     """What the codes of a layer stand for: ``code * scale + offset``.
 
     Attributes:
@@ -88,7 +88,7 @@ def export(model: nn.Module, policy: Policy, path: Path) -> Sizes:
         SBSError: weights do not lie on the grid of their bitwidth.
     """
     state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    grids: dict[str, Grid] = {}
+    grids: dict[str, WeightGrid] = {}
     tensors: dict[str, Tensor] = {}
     for name, layer in _layers(model).items():
         grid = _grid(layer)
@@ -107,7 +107,7 @@ def export(model: nn.Module, policy: Policy, path: Path) -> Sizes:
         "in_channels": layers[0].weight.shape[1],
         "layers": {name: asdict(grid) for name, grid in grids.items()},
     }
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(tensors, temporary, {KEY: json.dumps(header)})
     claimed = sum(grid.bits * torch.Size(grid.shape).numel() / 8 for grid in grids.values())
     return Sizes(claimed, packed, path.stat().st_size)
@@ -129,7 +129,7 @@ def load(path: Path) -> tuple[nn.Module, Policy]:
         model = quantized_network(plain, spec, policy)
         layers = _layers(model)
         for name, fields in header["layers"].items():
-            grid = Grid(**(fields | {"shape": tuple(fields["shape"])}))
+            grid = WeightGrid(**(fields | {"shape": tuple(fields["shape"])}))
             codes = unpack(tensors.pop(name + CODES), grid.bits, torch.Size(grid.shape).numel())
             tensors[_weight_key(name, policy)] = grid.decode(codes)
             layer = layers[name]
@@ -175,7 +175,7 @@ def _weight_key(name: str, policy: Policy) -> str:
 
 
 @torch.no_grad()
-def _codes(name: str, layer: nn.Conv2d | nn.Linear, grid: Grid) -> Tensor:
+def _codes(name: str, layer: nn.Conv2d | nn.Linear, grid: WeightGrid) -> Tensor:
     if isinstance(layer, QuantConv2d | QuantLinear):
         weights = layer.quantized_weight()
     else:
@@ -188,8 +188,8 @@ def _codes(name: str, layer: nn.Conv2d | nn.Linear, grid: Grid) -> Tensor:
     return codes
 
 
-def _grid(layer: nn.Conv2d | nn.Linear) -> Grid | None:
-    """Grid of a layer's weights; None at full precision."""
+def _grid(layer: nn.Conv2d | nn.Linear) -> WeightGrid | None:
+    """WeightGrid of a layer's weights; None at full precision."""
     shape = tuple(layer.weight.shape)
     if not isinstance(layer, QuantConv2d | QuantLinear):
         return _dq_grid(layer, shape)
@@ -197,18 +197,18 @@ def _grid(layer: nn.Conv2d | nn.Linear) -> Grid | None:
     if bits == FULL_PRECISION:
         return None
     if kind == "dorefa_pact":
-        return Grid(bits, shape, 2 / levels(bits), -1.0)
+        return WeightGrid(bits, shape, 2 / num_steps(bits), -1.0)
     if kind == "linear":
         limit = float(layer.weight_interval.detach())
-        scale = limit / levels(bits - 1)
-        return Grid(bits, shape, scale, -limit)
-    v = float(positive(layer.weight_interval.detach()))
-    return Grid(bits, shape, 2 * v / levels(bits), -v)
+        scale = limit / num_steps(bits - 1)
+        return WeightGrid(bits, shape, scale, -limit)
+    v = float(effective_interval(layer.weight_interval.detach()))
+    return WeightGrid(bits, shape, 2 * v / num_steps(bits), -v)
 
 
-def _dq_grid(layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...]) -> Grid:
+def _dq_grid(layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...]) -> WeightGrid:
     quantizer = layer.parametrizations.weight[0]  # type: ignore[union-attr,index]
     assert isinstance(quantizer, FixedPoint)
     step = float(torch.exp2(torch.log2(quantizer.step.detach()).round()))
     steps = int(float(quantizer.largest.detach()) / step + 0.5)
-    return Grid(int(quantizer.bits()), shape, step, -steps * step)
+    return WeightGrid(int(quantizer.bits()), shape, step, -steps * step)

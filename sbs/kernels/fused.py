@@ -51,7 +51,7 @@ class Quantized(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Grids:
+class QuantizerSpec:
     """The bitwidths of one quantizer.
 
     Attributes:
@@ -93,10 +93,10 @@ class Norm:
     eps: float
 
 
-def fixed(x: Tensor, bits: int, *, signed: bool, clip_only: bool = False) -> Grids:
+def fixed(x: Tensor, bits: int, *, signed: bool, clip_only: bool = False) -> QuantizerSpec:
     """A single bitwidth for values like ``x``."""
     none = x.new_empty(0, dtype=_WIDE.get(x.dtype, x.dtype))
-    return Grids(none, (bits,), signed, bits, clip_only)
+    return QuantizerSpec(none, (bits,), signed, bits, clip_only)
 
 
 def standardize(w: Tensor, mask: Tensor | None) -> Tensor:
@@ -107,11 +107,11 @@ def standardize(w: Tensor, mask: Tensor | None) -> Tensor:
     return quantizer.standardize(w, mask)
 
 
-def quantize(x: Tensor, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
-    """:func:`sbs.quantization.uniform.quantize`, fast.
+def fake_quantize(x: Tensor, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
+    """:func:`sbs.quantization.uniform.fake_quantize`, fast.
 
     Here and below ``interval`` is a parameter of any sign:
-    :func:`sbs.quantization.uniform.positive` of it is used.
+    :func:`sbs.quantization.uniform.effective_interval` of it is used.
     """
     if _has_kernel(x, interval):
         y: Tensor = functions.Quantize.apply(
@@ -125,28 +125,28 @@ def quantize(x: Tensor, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
 def pact(x: Tensor, clip: Tensor, bits: int) -> Tensor:
     """:func:`sbs.quantization.peers.pact_activation`, fast."""
     if _has_kernel(x, clip):
-        grids = fixed(x, bits, signed=False, clip_only=True)
-        y: Tensor = functions.Quantize.apply(x, clip, *_unpacked(grids))[0]
+        spec = fixed(x, bits, signed=False, clip_only=True)
+        y: Tensor = functions.Quantize.apply(x, clip, *_unpacked(spec))[0]
         return y
     y = _reference(x, _pact, bits=bits)(x, clip)
     return y
 
 
 def fixed_point(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
-    """:func:`sbs.quantization.peers.dq_quantize`, fast."""
+    """:func:`sbs.quantization.peers.dq_fake_quantize`, fast."""
     if _has_kernel(x, step):
         y: Tensor = functions.FixedPoint.apply(x, step, largest, signed)
         return y
-    y = _reference(x, peer_quantizers.dq_quantize, signed=signed)(x, step, largest)
+    y = _reference(x, peer_quantizers.dq_fake_quantize, signed=signed)(x, step, largest)
     return y
 
 
-def gated_quantize(x: Tensor, interval: Tensor, grids: Grids) -> Quantized:
-    """:func:`sbs.quantization.gates.gated_quantize`, fast; bitwidths are taken to nest."""
+def gated_fake_quantize(x: Tensor, interval: Tensor, spec: QuantizerSpec) -> Quantized:
+    """:func:`sbs.quantization.gates.gated_fake_quantize`, fast; bitwidths are taken to nest."""
     if _has_kernel(x, interval):
-        return Quantized(*functions.Quantize.apply(x, interval, *_unpacked(grids)))
-    function = _reference(x, _gated_quantize, bitwidths=grids.bitwidths, signed=grids.signed)
-    y, raw, metrics = function(x, interval, grids.thresholds)
+        return Quantized(*functions.Quantize.apply(x, interval, *_unpacked(spec)))
+    function = _reference(x, _gated_quantize, bitwidths=spec.bitwidths, signed=spec.signed)
+    y, raw, metrics = function(x, interval, spec.thresholds)
     return Quantized(y, raw, metrics, None)
 
 
@@ -167,7 +167,7 @@ def norm_quantize(
     norm: Norm,
     residual: Tensor | None,
     interval: Tensor,
-    grids: Grids,
+    spec: QuantizerSpec,
     *,
     relu: bool,
     keep: bool,
@@ -179,7 +179,7 @@ def norm_quantize(
         norm: what is applied to it first.
         residual: what is added, shaped like ``raw``.
         interval: scalar v.
-        grids: bitwidths.
+        spec: bitwidths.
         relu: apply a ReLU after the addition.
         keep: return the quantizer's input too.
 
@@ -190,7 +190,7 @@ def norm_quantize(
         residual = residual.to(raw.dtype).contiguous(memory_format=torch.channels_last)
     keep = keep or residual is not None
     y, kept, raw_gates, metrics, bits = functions.NormQuantize.apply(
-        raw, norm.weight, norm.bias, residual, interval, *_unpacked(grids), norm, relu, keep
+        raw, norm.weight, norm.bias, residual, interval, *_unpacked(spec), norm, relu, keep
     )
     return Quantized(y, raw_gates, metrics, bits), kept
 
@@ -213,18 +213,18 @@ def norm_reference(raw: Tensor, norm: Norm, residual: Tensor | None, *, relu: bo
 
 
 def _quantize(x: Tensor, interval: Tensor, *, bits: int, signed: bool) -> Tensor:
-    return quantizer.quantize(x, quantizer.positive(interval), bits, signed=signed)
+    return quantizer.fake_quantize(x, quantizer.effective_interval(interval), bits, signed=signed)
 
 
 def _pact(x: Tensor, clip: Tensor, *, bits: int) -> Tensor:
-    return peer_quantizers.pact_activation(x, quantizer.positive(clip), bits)
+    return peer_quantizers.pact_activation(x, quantizer.effective_interval(clip), bits)
 
 
 def _gated_quantize(
     x: Tensor, interval: Tensor, thresholds: Tensor, *, bitwidths: tuple[int, ...], signed: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    v = quantizer.positive(interval)
-    return gates.gated_quantize(x, v, thresholds, bitwidths, signed=signed)
+    v = quantizer.effective_interval(interval)
+    return gates.gated_fake_quantize(x, v, thresholds, bitwidths, signed=signed)
 
 
 def _has_kernel(x: Tensor, interval: Tensor) -> bool:
@@ -265,5 +265,5 @@ def compiled(
     return either
 
 
-def _unpacked(grids: Grids) -> tuple[Tensor, tuple[int, ...], bool, int, bool]:
-    return grids.thresholds, grids.bitwidths, grids.signed, grids.guess, grids.clip_only
+def _unpacked(spec: QuantizerSpec) -> tuple[Tensor, tuple[int, ...], bool, int, bool]:
+    return spec.thresholds, spec.bitwidths, spec.signed, spec.guess, spec.clip_only

@@ -118,12 +118,12 @@ class DQTask:
         sizes = {f"{side}_kb": float(size) for side, (size, _) in found.items()}
         return sizes | {"excess": excess}
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The last network that kept to the sizes."""
         return {"fitting": self.fitting}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
         self.fitting = state["fitting"]
 
 

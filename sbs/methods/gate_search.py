@@ -97,13 +97,13 @@ class SearchTask:
             "entropy": float(self._last["entropy"]),
         }
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """λ and the trajectory so far."""
-        return {"penalty": self.penalty.state(), "trajectory": self.trajectory}
+        return {"penalty": self.penalty.state_dict(), "trajectory": self.trajectory}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state` gave."""
-        self.penalty.load_state(state["penalty"])
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        self.penalty.load_state_dict(state["penalty"])
         self.trajectory = state["trajectory"]
 
     def _note(self) -> None:

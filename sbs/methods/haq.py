@@ -26,11 +26,11 @@ from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.haq_agent import Agent
 from sbs.methods.haq_env import Bits, PrecisionEnv
 from sbs.policy import LayerPolicy, Policy
-from sbs.provenance.records import exclusive
+from sbs.provenance.records import directory_lock
 from sbs.runtime.device import autocast
 from sbs.runtime.seeding import derive_seed, seed_everything
 from sbs.surgery.networks import plain_state, quantized_network
-from sbs.training.loop import Progression, load_state, save_state
+from sbs.training.loop import Progression, read_state, write_state
 
 ENDS_BITS = 8
 REWARD_SCALE = 0.1
@@ -56,7 +56,7 @@ def search(context: SearchContext) -> SearchResult:
         target,
         proposals.reward,
     )
-    with exclusive(context.resume):
+    with directory_lock(context.resume):
         bits, progression = run_episodes(env, settings, context)
     state = plain_state(proposals.network(bits))
     return SearchResult(proposals.policy(bits), state, target, progression)
@@ -69,9 +69,9 @@ def run_episodes(
     seed = derive_seed(context.seed, "agent") % 2**32
     agent = Agent(env, settings.episodes, settings.warmup_episodes, seed)
     best: tuple[float, Bits] = (-math.inf, {})
-    content, progression = load_state(context.resume, context.identity, context.reporter)
+    content, progression = read_state(context.resume, context.identity, context.reporter)
     if content is not None:
-        agent.load_state(content["agent"])
+        agent.load_state_dict(content["agent"])
         best = content["best"]
     for episode in range(progression.epoch, settings.episodes):
         started = time.perf_counter()
@@ -89,8 +89,8 @@ def run_episodes(
         )
         progression.seconds += seconds
         progression.epoch = episode + 1
-        content = {"agent": agent.state(), "best": best}
-        save_state(content, context.resume, context.identity, progression)
+        content = {"agent": agent.state_dict(), "best": best}
+        write_state(content, context.resume, context.identity, progression)
         context.reporter.line(
             f"episode {episode + 1}/{settings.episodes} accuracy {info['accuracy']:.2f} "
             f"reward {reward:.3f} best {best[0]:.3f}"

@@ -122,7 +122,7 @@ class Agent:
         if episode >= self.warmup:
             self.model.train(gradient_steps=self.steps, batch_size=BATCH)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Networks, optimizers and replay: all that acting and learning depend on."""
         buffer = self._replay
         return {
@@ -133,8 +133,8 @@ class Agent:
             "baseline": buffer.baseline,
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
         self.model.policy.load_state_dict(state["networks"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)

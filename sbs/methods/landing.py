@@ -18,7 +18,7 @@ from sbs.methods.penalty import BAND
 from sbs.nn.filter_gate import FilterGate
 from sbs.nn.layers import BitGate
 from sbs.policy import LayerPolicy, Policy
-from sbs.quantization.uniform import levels
+from sbs.quantization.uniform import num_steps
 from sbs.surgery.networks import SearchSpace
 
 
@@ -96,7 +96,7 @@ def _bit_flips(
     if not 0 <= changed < len(gate.bitwidths):
         return
     index = min(level, changed)
-    half_step = 0.5 / levels(gate.bitwidths[index])
+    half_step = 0.5 / num_steps(gate.bitwidths[index])
     margin = float(gate.mean_metrics[index] - gate.thresholds[index].detach()) / half_step
     yield Flip(margin, name, now.model_copy(update={side: gate.bitwidths[changed]}))
 

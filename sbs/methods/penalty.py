@@ -43,11 +43,11 @@ class FixedPenalty:
         """λ for this step, whatever the cost."""
         return self.value
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """A constant has none."""
         return {}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Nothing to take back."""
 
 
@@ -85,11 +85,11 @@ class SteeredPenalty:
         self.value = self.unit * (PROPORTIONAL * error + INTEGRAL * self.integral)
         return self.value
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """What a resumed search needs to go on as if uninterrupted."""
         return {"value": self.value, "integral": self.integral}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take back what :meth:`state` gave."""
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore :meth:`state_dict`."""
         device = self.value.device
         self.value, self.integral = state["value"].to(device), state["integral"].to(device)

@@ -1,7 +1,7 @@
 """Batch norm that waits for the quantizer behind it, so that both are one pass over memory.
 
 Between a convolution and the quantizer of the next one lie batch norm, often an addition and a
-ReLU: cheap arithmetic, but each a trip through memory. :class:`QuantBatchNorm2d` therefore returns
+ReLU: cheap arithmetic, but each a trip through memory. :class:`GatedBatchNorm2d` therefore returns
 a :class:`Pending`, which notes additions and ReLUs, and is computed by whoever needs its values: at
 once with the quantization if that is a quantizer, by PyTorch's own functions otherwise.
 """
@@ -19,7 +19,7 @@ from sbs.kernels import fused as kernels
 from sbs.nn.filter_gate import FilterGate
 
 
-class QuantBatchNorm2d(nn.BatchNorm2d):
+class GatedBatchNorm2d(nn.BatchNorm2d):
     """Batch norm in a quantized network, whose channels pruning gates may close.
 
     The gates multiply scale and shift, which costs nothing a pixel: the output of a pruned filter
@@ -83,7 +83,7 @@ class Pending:
 
     def __init__(
         self,
-        norm: QuantBatchNorm2d,
+        norm: GatedBatchNorm2d,
         raw: Tensor,
         residual: Tensor | None = None,
         *,
@@ -121,17 +121,17 @@ class Pending:
             )
         return self._value
 
-    def quantized(self, interval: Tensor, grids: kernels.Grids) -> kernels.Quantized:
+    def quantized(self, interval: Tensor, spec: kernels.QuantizerSpec) -> kernels.Quantized:
         """The values quantized; they are kept for other readers unless the norm is private."""
         if self._value is not None:
-            return kernels.gated_quantize(self._value, interval, grids)
+            return kernels.gated_fake_quantize(self._value, interval, spec)
         self._spend()
         result, self._value = kernels.norm_quantize(
             self._raw,
             self._norm.operation(),
             self._residual,
             interval,
-            grids,
+            spec,
             relu=self._relu,
             keep=not self._norm.private,
         )

@@ -17,7 +17,7 @@ from sbs.nn.batch_norm import Pending, Values, tensor
 from sbs.nn.filter_gate import FilterGate
 from sbs.policy import FULL_PRECISION, Quantizer
 from sbs.quantization import gates
-from sbs.quantization.peers import dorefa_weight, linear_quantize
+from sbs.quantization.peers import dorefa_weight, linear_fake_quantize
 
 METRIC_MOMENTUM = 0.1
 """Weight of the newest batch in the running mean of the activation metrics, as in batch norm."""
@@ -50,37 +50,37 @@ class BitGate(nn.Module):
 
     frozen: Tensor | None
     mean_metrics: Tensor
-    pace: Tensor
+    momentum: Tensor
 
-    def __init__(self, bitwidths: tuple[int, ...], *, batched: bool) -> None:
+    def __init__(self, bitwidths: tuple[int, ...], *, track_running_metrics: bool) -> None:
         """Start with every gate open.
 
         Args:
             bitwidths: K nesting bitwidths.
-            batched: the tensor is a batch of activations: outside training the gates follow the
-                running mean of the metrics, not the batch, as batch norm does.
+            track_running_metrics: for activations. Outside training the gates follow the running
+                mean of the metrics, not the batch, as batch norm does.
         """
         super().__init__()
         self.bitwidths = bitwidths
-        self.batched = batched
+        self.track_running_metrics = track_running_metrics
         self.thresholds = nn.Parameter(torch.zeros(len(bitwidths) - 1))
         self.register_buffer("frozen", None)
         self.register_buffer("mean_metrics", torch.zeros(len(bitwidths) - 1))
         # Weight of the newest batch: the first one counts in full.
-        self.register_buffer("pace", torch.ones(()))
+        self.register_buffer("momentum", torch.ones(()))
         self.gates: Tensor = torch.ones(len(bitwidths) - 1)
         self._guess = bitwidths[-1]
 
-    def quantize(self, x: Values, interval: Tensor, *, signed: bool) -> Tensor:
+    def fake_quantize(self, x: Values, interval: Tensor, *, signed: bool) -> Tensor:
         """Quantize ``x``, of any shape, with the bitwidth of the moment; note gates and metrics."""
-        if self.frozen is not None or (self.batched and not self.training):
+        if self.frozen is not None or (self.track_running_metrics and not self.training):
             self.gates = self.settled()
             return quantized(x, interval, self.settled_bits(), signed=signed)
-        grids = kernels.Grids(self.thresholds, self.bitwidths, signed, self._guess)
+        spec = kernels.QuantizerSpec(self.thresholds, self.bitwidths, signed, self._guess)
         if isinstance(x, Pending):
-            result = x.quantized(interval, grids)
+            result = x.quantized(interval, spec)
         else:
-            result = kernels.gated_quantize(x, interval, grids)
+            result = kernels.gated_fake_quantize(x, interval, spec)
         self.gates = result.gates
         self._guess = result.bits or self._guess
         if self.training:
@@ -95,30 +95,30 @@ class BitGate(nn.Module):
 
     def settled_bits(self) -> int:
         """Bitwidth of the settled gates: the end of their leading run of ones."""
-        return self.bitwidths[int(gates.open_run(self.settled()).sum())]
+        return self.bitwidths[int(gates.nested_gates(self.settled()).sum())]
 
     def bits(self) -> Tensor:
         """Bitwidth of the last forward pass."""
         return gates.expected_bits(self.gates.detach(), self.bitwidths)
 
     def _note(self, metrics: Tensor) -> None:
-        self.mean_metrics.lerp_(metrics.to(self.mean_metrics.dtype), self.pace)
-        if self.batched:
-            self.pace.fill_(METRIC_MOMENTUM)
+        self.mean_metrics.lerp_(metrics.to(self.mean_metrics.dtype), self.momentum)
+        if self.track_running_metrics:
+            self.momentum.fill_(METRIC_MOMENTUM)
 
 
 def quantized(x: Values, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
     """Quantize ``x``, of any shape, at a fixed bitwidth."""
     if isinstance(x, Pending):
         return x.quantized(interval, kernels.fixed(interval, bits, signed=signed)).values
-    return kernels.quantize(x, interval, bits, signed=signed)
+    return kernels.fake_quantize(x, interval, bits, signed=signed)
 
 
 def clipped(x: Values, clip: Tensor, bits: int) -> Tensor:
     """Quantize activations of any shape by PACT."""
     if isinstance(x, Pending):
-        grids = kernels.fixed(clip, bits, signed=False, clip_only=True)
-        return x.quantized(clip, grids).values
+        spec = kernels.fixed(clip, bits, signed=False, clip_only=True)
+        return x.quantized(clip, spec).values
     return kernels.pact(x, clip, bits)
 
 
@@ -133,8 +133,8 @@ class _Quantized(nn.Module):
         self.options = options
         self.weight_interval = nn.Parameter(torch.ones(()))
         self.activation_interval = nn.Parameter(torch.ones(()))
-        self.weight_gate = BitGate(bitwidths, batched=False) if bitwidths else None
-        self.activation_gate = BitGate(bitwidths, batched=True) if bitwidths else None
+        self.weight_gate = BitGate(bitwidths, track_running_metrics=False) if bitwidths else None
+        self.activation_gate = BitGate(bitwidths, track_running_metrics=True) if bitwidths else None
         self.filter_gate: FilterGate | None = None
         # Lists hide gates from module registration: they belong to their convolution.
         self._gates_of_outputs: list[FilterGate] = []
@@ -158,14 +158,14 @@ class _Quantized(nn.Module):
         """Weights as the arithmetic gets them, pruned filters not yet removed."""
         interval = self.weight_interval
         if self.weight_gate is not None:
-            return self.weight_gate.quantize(self.normalized_weight(), interval, signed=True)
+            return self.weight_gate.fake_quantize(self.normalized_weight(), interval, signed=True)
         if self.options.weight_bits == FULL_PRECISION:
             return self.weight
         bits = self.options.weight_bits
         if self.options.quantizer == "dorefa_pact":
             return dorefa_weight(self.weight, bits)
         if self.options.quantizer == "linear":
-            return linear_quantize(self.weight, interval, bits)
+            return linear_fake_quantize(self.weight, interval, bits)
         return quantized(self.normalized_weight(), interval, bits, signed=True)
 
     def quantized_input(self, x: Values) -> Tensor:
@@ -175,14 +175,14 @@ class _Quantized(nn.Module):
         interval = self.activation_interval
         signed = self.options.signed_input
         if self.activation_gate is not None:
-            return self.activation_gate.quantize(x, interval, signed=signed)
+            return self.activation_gate.fake_quantize(x, interval, signed=signed)
         if self.options.activation_bits == FULL_PRECISION:
             return tensor(x)
         bits = self.options.activation_bits
         if self.options.quantizer != "interval" and not signed:
             return clipped(x, interval, bits)
         if self.options.quantizer == "linear":
-            return linear_quantize(tensor(x), interval, bits)
+            return linear_fake_quantize(tensor(x), interval, bits)
         return quantized(x, interval, bits, signed=signed)
 
     def _kept_mask(self) -> Tensor | None:

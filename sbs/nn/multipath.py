@@ -40,12 +40,12 @@ class SharedRangePath(nn.Module):
         weight: Tensor = self.weight
         if self.options.standardize_weights:
             weight = kernels.standardize(weight, None)
-        return kernels.quantize(weight, self.weight_interval, self.bits, signed=True)
+        return kernels.fake_quantize(weight, self.weight_interval, self.bits, signed=True)
 
     def quantized_input(self, x: Tensor) -> Tensor:
         """Input (N, I, H, W) at the path's bitwidth."""
         signed = self.options.signed_input
-        return kernels.quantize(x, self.activation_interval, self.bits, signed=signed)
+        return kernels.fake_quantize(x, self.activation_interval, self.bits, signed=signed)
 
 
 class DoReFaPactPath(nn.Module):
@@ -65,7 +65,7 @@ class DoReFaPactPath(nn.Module):
     def quantized_input(self, x: Tensor) -> Tensor:
         """Input (N, I, H, W) in [0, c]; where it can be negative, PACT has no rule: Eq. 2."""
         if self.options.signed_input:
-            return kernels.quantize(x, self.activation_interval, self.bits, signed=True)
+            return kernels.fake_quantize(x, self.activation_interval, self.bits, signed=True)
         return kernels.pact(x, self.activation_interval, self.bits)
 
 

@@ -23,7 +23,7 @@ VERSIONED = ("torch", "torchvision", "numpy", "scikit-learn", "snakemake")
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place on success: whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,9 +40,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text_atomically(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text)
 
 
@@ -73,7 +73,7 @@ def sha256_of_text(text: str) -> str:
 
 
 @contextmanager
-def exclusive(directory: Path) -> Iterator[None]:
+def directory_lock(directory: Path) -> Iterator[None]:
     """Hold a lock on ``directory``, so that a run and its orphaned twin cannot both write there.
 
     Raises:
@@ -128,7 +128,7 @@ class RunRecord(BaseModel):
 
     def save(self, path: Path) -> None:
         """Write the record as JSON, atomically."""
-        write_text_atomically(path, json_by_line(self.model_dump(mode="json")))
+        atomic_write_text(path, json_by_line(self.model_dump(mode="json")))
 
     @classmethod
     def load(cls, path: Path) -> RunRecord:

@@ -76,7 +76,7 @@ def group_metrics(w: Tensor, group_size: int, *, standardized: bool) -> Tensor:
     return sums / sizes
 
 
-def open_run(gates: Tensor) -> Tensor:
+def nested_gates(gates: Tensor) -> Tensor:
     """Gates made to nest: each times all gates before it, so that a closed one closes the rest."""
     return torch.cumprod(gates, dim=0)
 
@@ -87,10 +87,10 @@ def expected_bits(gates: Tensor, bitwidths: Sequence[int]) -> Tensor:
     ``b_1 + g_2 (b_2 - b_1 + g_3 (b_3 - b_2))``.
     """
     steps = gates.new_tensor([high - low for low, high in pairwise(bitwidths)])
-    return bitwidths[0] + (open_run(gates) * steps).sum()
+    return bitwidths[0] + (nested_gates(gates) * steps).sum()
 
 
-def gated_quantize(
+def gated_fake_quantize(
     x: Tensor, interval: Tensor, thresholds: Tensor, bitwidths: Sequence[int], *, signed: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Quantize with the bitwidth that the gates choose (Eq. 10), the readable reference.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sbs.quantization.rounding import round_straight_through
-from sbs.quantization.uniform import levels
+from sbs.quantization.uniform import num_steps
 
 
 def dorefa_weight(w: Tensor, bits: int) -> Tensor:
@@ -27,7 +27,7 @@ def dorefa_weight(w: Tensor, bits: int) -> Tensor:
     """
     squashed = torch.tanh(w)
     z = squashed / (2 * squashed.detach().abs().max().clamp_min(1e-12)) + 0.5
-    steps = levels(bits)
+    steps = num_steps(bits)
     return 2 * round_straight_through(z * steps) / steps - 1
 
 
@@ -43,11 +43,11 @@ def pact_activation(x: Tensor, clip: Tensor, bits: int) -> Tensor:
         bits: bitwidth k.
     """
     clipped = torch.where(x >= clip, clip, x.clamp_min(0))
-    scale = levels(bits) / clip.detach()
+    scale = num_steps(bits) / clip.detach()
     return round_straight_through(clipped * scale) / scale
 
 
-def dq_quantize(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
+def dq_fake_quantize(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
     """DQ's fixed-point quantizer, case U3: step size and range are learnt.
 
     ``sign(x) d floor(min(|x|, q_max) / d + 1/2)``; without a sign the lower end is 0. The step in
@@ -113,7 +113,7 @@ class _FixedPoint(torch.autograd.Function):
         return through, grad_step, outside.sum(), None
 
 
-def linear_quantize(x: Tensor, threshold: Tensor, bits: int) -> Tensor:
+def linear_fake_quantize(x: Tensor, threshold: Tensor, bits: int) -> Tensor:
     """HAQ's symmetric linear quantizer: ``[-t, t]`` in steps of ``t / (2^(b-1) - 1)``.
 
     Straight-through inside, no gradient outside nor of the threshold, which calibration sets.

@@ -15,12 +15,12 @@ SMALLEST_INTERVAL = 1e-3
 """Intervals are taken by absolute value and held away from zero, where Eqs. 1-2 divide by them."""
 
 
-def positive(interval: Tensor) -> Tensor:
+def effective_interval(interval: Tensor) -> Tensor:
     """The interval that a parameter stands for: ``|v|``, at least :data:`SMALLEST_INTERVAL`."""
     return interval.abs().clamp_min(SMALLEST_INTERVAL)
 
 
-def levels(bits: int) -> int:
+def num_steps(bits: int) -> int:
     """Number of steps of a ``bits``-bit grid on [0, 1], ``1 / s`` of Eq. 4."""
     return (1 << bits) - 1
 
@@ -42,11 +42,11 @@ def normalize_weight(w: Tensor, interval: Tensor) -> Tensor:
 
 def discretize(z: Tensor, bits: int) -> Tensor:
     """``D(z, s)`` of Eq. 3 with the step ``s = 1 / (2**bits - 1)`` of Eq. 4; straight-through."""
-    steps = levels(bits)
+    steps = num_steps(bits)
     return round_straight_through(z * steps) / steps
 
 
-def quantize(x: Tensor, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
+def fake_quantize(x: Tensor, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
     """Quantize-dequantize: ``T⁻¹(D(T(x), s))`` as below Eq. 4.
 
     Gradients follow from the straight-through estimator: with respect to ``x`` it is 1 inside the

@@ -41,12 +41,12 @@ class Reporter(ReporterBase):
         """
         if not self.jobs:
             raise WorkflowError("nothing to report yet: make a table first, such as `make table1`")
-        from sbs.provenance.records import write_text_atomically
+        from sbs.provenance.records import atomic_write_text
         from sbs.report.exhibits import exhibits
         from sbs.report.page import page
         from sbs.report.runs import provenance, statistics
 
-        write_text_atomically(
+        atomic_write_text(
             self.settings.path,
             page(
                 introduction=self.workflow_description,

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sbs.errors import SBSError
-from sbs.provenance.records import RunRecord, replacing
+from sbs.provenance.records import RunRecord, atomic_write
 from sbs.results.budgets import search_share
 
 KEY = ["network", "method", "variant", "seed"]
@@ -27,7 +27,7 @@ SHARE = "search_share"
 def write_runs(records: Sequence[Path], output: Path) -> None:
     """Write :func:`collect` of the given files as CSV, whole or not at all."""
     runs = collect([RunRecord.load(path) for path in records])
-    with replacing(output) as temporary:
+    with atomic_write(output) as temporary:
         runs.to_csv(temporary, index=False)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sbs.provenance.records import write_text_atomically
+from sbs.provenance.records import atomic_write_text
 
 COLUMNS = {
     "top1": ("top1_mean", 2),
@@ -38,7 +38,7 @@ def write_metrics(table: pd.DataFrame, folder: Path) -> list[Path]:
             if not pd.isna(row[column])
         }
         path = Path(folder) / row["network"] / f"{row['method']}.json"
-        write_text_atomically(path, json.dumps(metrics, indent=1) + "\n")
+        atomic_write_text(path, json.dumps(metrics, indent=1) + "\n")
         written.append(path)
     return written
 
@@ -46,4 +46,4 @@ def write_metrics(table: pd.DataFrame, folder: Path) -> list[Path]:
 def write_score(score: dict[str, int], path: Path) -> None:
     """Write how many claims got each verdict, the verdicts as keys without spaces."""
     metrics = {verdict.replace(" ", "_"): count for verdict, count in score.items()}
-    write_text_atomically(path, json.dumps(metrics, indent=1) + "\n")
+    atomic_write_text(path, json.dumps(metrics, indent=1) + "\n")

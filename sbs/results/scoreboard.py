@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from sbs.errors import SBSError
-from sbs.provenance.records import write_text_atomically
+from sbs.provenance.records import atomic_write_text
 from sbs.results.claims import score
 
 BEGIN = "<!-- written by `make snapshot` -->"
@@ -49,7 +49,7 @@ def main() -> None:
         text = updated(readme.read_text(), scoreboard(Path("results/measured")))
     except (OSError, SBSError) as error:
         sys.exit(f"sbs: {error}")
-    write_text_atomically(readme, text)
+    atomic_write_text(readme, text)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from sbs.config.settings import Checkpoint
 from sbs.errors import SBSError
-from sbs.provenance.records import replacing, sha256_of_file
+from sbs.provenance.records import atomic_write, sha256_of_file
 
 WEIGHTS_DIR = "SBS_WEIGHTS_DIR"
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """Write a state dict as safetensors, whole or not at all."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file({name: value.contiguous() for name, value in state.items()}, temporary)
 
 
@@ -109,7 +109,7 @@ def _local_copy(digests: Iterable[str]) -> Path | None:
 
 def _download(url: str, path: Path) -> None:
     try:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             torch.hub.download_url_to_file(url, str(temporary), progress=False)
     except OSError as error:
         raise SBSError(

@@ -14,7 +14,7 @@ from sbs.networks import NetworkSpec, get_spec
 from sbs.policy import Policy
 from sbs.runtime import checkpoints
 from sbs.runtime.device import choose_device
-from sbs.stages.workbench import Job, Workbench
+from sbs.stages.stage_run import Job, StageRun
 from sbs.surgery.networks import plain_state, quantized_network, split_intervals
 from sbs.training.classification import Classification
 from sbs.training.evaluation import Accuracy, evaluate
@@ -23,15 +23,15 @@ from sbs.training.loop import Progression
 
 def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: Path) -> None:
     """Train the network of a policy, its pruned filters gone, and measure it."""
-    bench = Workbench("finetune", job, data, {"policy": policy, "start": start})
-    settings: FinetuneSettings = bench.section("finetune", FinetuneSettings)
+    stage = StageRun("finetune", job, data, {"policy": policy, "start": start})
+    settings: FinetuneSettings = stage.section("finetune", FinetuneSettings)
     chosen = Policy.load(policy)
-    model = bench.to_device(with_weights(bench.model, bench.spec, chosen, start))
+    model = stage.to_device(with_weights(stage.model, stage.spec, chosen, start))
     progression = Progression()
     if chosen.quantizer != "dq":  # which has learnt everything in one stage already
-        progression = bench.fit(Classification(model, settings), settings)
+        progression = stage.fit(Classification(model, settings), settings)
     checkpoints.save_weights(plain_state(model), weights)
-    bench.finish(chosen, progression, model, record)
+    stage.finish(chosen, progression, model, record)
 
 
 def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) -> Accuracy:

@@ -8,25 +8,25 @@ from sbs.config.settings import PretrainSettings
 from sbs.policy import FULL_PRECISION, uniform_policy
 from sbs.provenance.records import sha256_of_file
 from sbs.runtime import checkpoints
-from sbs.stages.workbench import Job, Workbench
+from sbs.stages.stage_run import Job, StageRun
 from sbs.training.classification import Classification
 from sbs.training.loop import Progression
 
 
 def run(job: Job, data: Path, weights: Path, record: Path, cache: Path) -> None:
     """Train the full-precision network, or take the public checkpoint that the settings name."""
-    bench = Workbench("pretrain", job, data, {})
-    settings: PretrainSettings = bench.section("pretrain", PretrainSettings)
+    stage = StageRun("pretrain", job, data, {})
+    settings: PretrainSettings = stage.section("pretrain", PretrainSettings)
     progression = Progression()
     checkpoint = settings.checkpoints.get(job.network)
     if checkpoint is not None:
         path = checkpoints.obtain(checkpoint, cache)
-        bench.inputs["checkpoint"] = sha256_of_file(path)
-        checkpoints.load_into(bench.model, checkpoints.read_weights(path), str(path))
-        model = bench.to_device(bench.model)
+        stage.inputs["checkpoint"] = sha256_of_file(path)
+        checkpoints.load_into(stage.model, checkpoints.read_weights(path), str(path))
+        model = stage.to_device(stage.model)
     else:
-        model = bench.to_device(bench.model)
-        progression = bench.fit(Classification(model, settings), settings)
+        model = stage.to_device(stage.model)
+        progression = stage.fit(Classification(model, settings), settings)
     checkpoints.save_weights(model.state_dict(), weights)
-    full = uniform_policy(job.network, [shape.name for shape in bench.shapes], FULL_PRECISION)
-    bench.finish(full, progression, model, record)
+    full = uniform_policy(job.network, [shape.name for shape in stage.shapes], FULL_PRECISION)
+    stage.finish(full, progression, model, record)

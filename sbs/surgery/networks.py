@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sbs.networks import NetworkSpec, Prunable
-from sbs.nn.batch_norm import QuantBatchNorm2d
+from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.filter_gate import FilterGate, Placement
 from sbs.nn.layers import LayerOptions, QuantConv2d, QuantLinear
 from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, Quantizer
@@ -232,7 +232,7 @@ def _add_filter_gate(
     for position, name in enumerate(prunable.norms):
         # Only the norm next to the filter carries the gradient; later ones repeat the mask.
         norm = space.model.get_submodule(name)
-        assert isinstance(norm, QuantBatchNorm2d)
+        assert isinstance(norm, GatedBatchNorm2d)
         norm.gate_by(gate, differentiable=placement == "norm" and position == 0)
     for name in (prunable.layer, *prunable.producers):
         space.layers[name].share_outputs(gate)
@@ -249,7 +249,7 @@ def _swap_norms(model: nn.Module, prunables: Iterable[Prunable]) -> None:
     }
     for name, norm in list(model.named_modules()):
         if isinstance(norm, nn.BatchNorm2d):
-            new = QuantBatchNorm2d(norm.num_features, private=name in private)
+            new = GatedBatchNorm2d(norm.num_features, private=name in private)
             new.eps, new.momentum = norm.eps, norm.momentum
             new.load_state_dict(norm.state_dict())
             new.train(norm.training)

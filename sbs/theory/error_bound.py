@@ -7,7 +7,7 @@ from itertools import pairwise
 import pandas as pd
 import torch
 
-from sbs.quantization.uniform import discretize, levels
+from sbs.quantization.uniform import discretize, num_steps
 
 BITWIDTHS = (2, 4, 8, 16, 32)
 """The change at 16 bits is that to 32."""
@@ -28,6 +28,6 @@ def table() -> pd.DataFrame:
         norm = float(z.sum())
         errors = {bits: float((z - discretize(z, bits)).abs().sum()) / norm for bits in BITWIDTHS}
         for low, high in pairwise(BITWIDTHS):
-            change, bound = abs(errors[low] - errors[high]), SIZE / norm / levels(low)
+            change, bound = abs(errors[low] - errors[high]), SIZE / norm / num_steps(low)
             rows.append({"seed": seed, "bits": low, "change": change, "bound": bound})
     return pd.DataFrame(rows)

@@ -17,7 +17,7 @@ from sbs.networks import get_spec, network_names
 from sbs.nn.layers import LayerOptions
 from sbs.nn.multipath import SharedRangePath, multipath_layers
 from sbs.quantization.bit_sharing import decompose
-from sbs.quantization.uniform import discretize, levels
+from sbs.quantization.uniform import discretize, num_steps
 from sbs.theory import exact
 from sbs.theory.search_space import resnet18_by_the_paper
 
@@ -131,10 +131,12 @@ def theorem_1_in_floats() -> Outcome:
     cases = failures = 0
     worst = 0.0
     for bits in ((2, 4, 8), (3, 6, 12), (1, 2, 4, 8, 16)):
-        ties = [(torch.arange(levels(b)) + 0.5) / levels(b) for b in bits]
+        ties = [(torch.arange(num_steps(b)) + 0.5) / num_steps(b) for b in bits]
         z = torch.cat([torch.rand(FLOATS, generator=generator), *ties])
         base, offsets = decompose(z, bits)
-        different = (base + sum(offsets) - discretize(z, bits[-1])).abs() > 0.5 / levels(bits[-1])
+        different = (base + sum(offsets) - discretize(z, bits[-1])).abs() > 0.5 / num_steps(
+            bits[-1]
+        )
         distance = ulps_from_a_tie(z[different], bits)
         cases += len(z)
         failures += int((distance > 2).sum())
@@ -145,7 +147,7 @@ def theorem_1_in_floats() -> Outcome:
 def ulps_from_a_tie(z: Tensor, bitwidths: Sequence[int]) -> Tensor:
     """Distance of z from the nearest tie of any bitwidth, in float32 rounding units of 1."""
     z = z.double()
-    distances = [((z * levels(b)) % 1 - 0.5).abs() / levels(b) for b in bitwidths]
+    distances = [((z * num_steps(b)) % 1 - 0.5).abs() / num_steps(b) for b in bitwidths]
     return torch.stack(distances).amin(0) / torch.finfo(torch.float32).eps
 
 

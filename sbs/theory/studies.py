@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from sbs.errors import SBSError
-from sbs.provenance.records import replacing
+from sbs.provenance.records import atomic_write
 from sbs.theory import convergence, error_bound, sizes, statements
 
 STUDIES: dict[str, Callable[[], pd.DataFrame]] = {
@@ -31,5 +31,5 @@ def write(name: str, output: Path) -> None:
     if name not in STUDIES:
         raise SBSError(f"unknown study {name!r}; known are {', '.join(STUDIES)}")
     table = STUDIES[name]()
-    with replacing(output) as temporary:
+    with atomic_write(output) as temporary:
         table.to_csv(temporary, index=False)

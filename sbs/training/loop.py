@@ -20,7 +20,7 @@ from torch.optim import SGD, Optimizer
 
 from sbs.config.settings import RuntimeSettings, TrainSettings, canonical_json
 from sbs.errors import SBSError
-from sbs.provenance.records import exclusive, replacing, sha256_of_text
+from sbs.provenance.records import atomic_write, directory_lock, sha256_of_text
 from sbs.runtime.device import autocast, synchronize
 from sbs.runtime.progress import Reporter
 from sbs.runtime.seeding import derive_seed, seed_everything
@@ -56,12 +56,12 @@ class Task(Protocol):
         """Numbers for the history, after an epoch."""
         ...
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """State besides model and optimizers: tensors, numbers, strings, lists and dicts."""
         ...
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
         ...
 
 
@@ -133,7 +133,7 @@ def fit(
     Raises:
         SBSError: the loss is not finite, or another process trains in ``resume``.
     """
-    with exclusive(resume):
+    with directory_lock(resume):
         progression = _resume(task, resume, identity, reporter)
         for epoch in range(progression.epoch, train.epochs):
             started = time.perf_counter()
@@ -152,7 +152,7 @@ def fit(
     return progression
 
 
-def save_state(
+def write_state(
     content: dict[str, Any], resume: Path, identity: dict[str, Any], progression: Progression
 ) -> None:
     """Write the state of a run, whole or not at all.
@@ -169,14 +169,14 @@ def save_state(
         "content": content,
         "progression": vars(progression),
     }
-    with replacing(state_path(resume, identity)) as temporary:
+    with atomic_write(state_path(resume, identity)) as temporary:
         torch.save(state, temporary)
 
 
-def load_state(
+def read_state(
     resume: Path, identity: dict[str, Any], reporter: Reporter
 ) -> tuple[dict[str, Any] | None, Progression]:
-    """What :func:`save_state` wrote for this identity, or None, and how far the run had come.
+    """What :func:`write_state` wrote for this identity, or None, and how far the run had come.
 
     Raises:
         SBSError: the file is damaged.
@@ -261,18 +261,18 @@ def _save(task: Task, resume: Path, identity: dict[str, Any], progression: Progr
     content = {
         "model": task.model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in task.optimizers],
-        "task": task.state(),
+        "task": task.state_dict(),
     }
-    save_state(content, resume, identity, progression)
+    write_state(content, resume, identity, progression)
 
 
 def _resume(task: Task, resume: Path, identity: dict[str, Any], reporter: Reporter) -> Progression:
-    content, progression = load_state(resume, identity, reporter)
+    content, progression = read_state(resume, identity, reporter)
     if content is not None:
         task.model.load_state_dict(content["model"])
         for optimizer, saved in zip(task.optimizers, content["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        task.load_state(content["task"])
+        task.load_state_dict(content["task"])
     return progression
 
 

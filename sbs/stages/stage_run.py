@@ -55,7 +55,7 @@ class Job:
         return f"{self.network} {self.method} {self.variant} seed {self.seed}"
 
 
-class Workbench:
+class StageRun:
     """What every stage sets up first: settings, device, data, the plain network and its layers."""
 
     def __init__(
