@@ -25,6 +25,7 @@ from benchmarks.measure import (
 )
 from benchmarks.report import draw, rendering
 from benchmarks.steps import VARIANTS, Network, Variant, make_step, search
+from sbs.policy import Bitwidths
 from sbs.runtime.device import device_name
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -118,7 +119,7 @@ def _growth(repeats: int) -> Iterator[Row]:
         steps = {name: make_step(VARIANTS[name], network) for name in ("plain", "SBS")}
         yield from _rows("growth, seconds", network, "fp32", medians(alternate(steps, repeats)))
     candidates = {
-        name: Variant(partial(search, prune=True, bitwidths=bitwidths))
+        name: Variant(partial(search, prune=True, bitwidths=Bitwidths(bitwidths)))
         for name, bitwidths in BITWIDTHS.items()
     }
     variants = {"plain": VARIANTS["plain"], "3 candidates": VARIANTS["SBS"], **candidates}

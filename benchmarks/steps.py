@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from sbs.networks import get_spec
 from sbs.networks.resnet_cifar import CifarResNet
 from sbs.nn.layers import LayerOptions
 from sbs.nn.multipath import SharedRangePath, multipath_layers
-from sbs.policy import uniform_policy
+from sbs.policy import Bitwidths, uniform_policy
 from sbs.surgery.networks import quantized_network, search_network
 from sbs.training.classification import Classification
 from sbs.training.loop import Task
@@ -30,6 +30,7 @@ from sbs.training.loop import Task
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE, CLASSES, BATCH = (3, 32, 32), 100, 128
 PENALTY = 0.05
+CANDIDATES = Bitwidths((2, 4, 8))
 CPU = torch.device("cpu")
 
 
@@ -93,7 +94,7 @@ def reference_code() -> Iterator[None]:
 class MultiPathSearch(Classification):
     """Search without bit sharing: a path with its own weights a bitwidth, and the cost term."""
 
-    def __init__(self, network: Network, scale: Scale, bitwidths: Sequence[int]) -> None:
+    def __init__(self, network: Network, scale: Scale, bitwidths: Bitwidths) -> None:
         """Set up the network of all paths."""
         model, spec, names, shapes = _start(network)
         signed = spec.signed_inputs(model)
@@ -133,14 +134,14 @@ def fixed(network: Network, scale: Scale, *, bits: int = 4) -> Task:
 
 
 def search(
-    network: Network, scale: Scale, *, prune: bool, bitwidths: tuple[int, ...] = (2, 4, 8)
+    network: Network, scale: Scale, *, prune: bool, bitwidths: Bitwidths = CANDIDATES
 ) -> Task:
     """Search with bit sharing."""
     model, spec, names, shapes = _start(network)
     space = search_network(
         model,
         spec,
-        uniform_policy(spec.name, names, bitwidths[-1]),
+        uniform_policy(spec.name, names, bitwidths.highest),
         bitwidths=bitwidths,
         group_size=scale.search.group_size if prune else None,
         standardized=True,
@@ -150,7 +151,7 @@ def search(
     return SearchTask(space, cost, FixedPenalty(PENALTY, CPU), scale.search, 10_000)
 
 
-def multipath(network: Network, scale: Scale, bitwidths: tuple[int, ...] = (2, 4, 8)) -> Task:
+def multipath(network: Network, scale: Scale, bitwidths: Bitwidths = CANDIDATES) -> Task:
     """Search without bit sharing."""
     return MultiPathSearch(network, scale, bitwidths)
 

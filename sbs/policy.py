@@ -7,10 +7,19 @@ know about it. On disk it is ``policy.json``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from sbs.errors import SBSError
 
@@ -23,6 +32,60 @@ symmetric linear weights with PACT's activations, or by DQ's learnt fixed points
 follow from the weights file."""
 
 Bitwidth = Annotated[int, Field(ge=1, le=FULL_PRECISION)]
+
+
+class Bitwidths(tuple[int, ...]):
+    """Candidate bitwidths b_1 < ... < b_K; each is a proper multiple of the one before.
+
+    Theorem 1 rests on it: ``2**(γb) - 1`` is divisible by ``2**b - 1``, so each grid contains
+    the coarser ones. Checked here, once; whoever gets one need not check again. A field of a
+    settings class can have this type; it dumps as a plain list.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, bitwidths: Iterable[int]) -> Self:
+        """Check the bitwidths and keep them.
+
+        Raises:
+            SBSError: there are none, one is below 1, or they do not nest.
+        """
+        bits = super().__new__(cls, bitwidths)
+        if not bits or bits[0] < 1:
+            raise SBSError(f"bitwidths {list(bits)}: at least one is needed, and all must be >= 1")
+        for low, high in pairwise(bits):
+            if high <= low or high % low:
+                raise SBSError(
+                    f"bitwidths {list(bits)} do not nest: {high} is not a multiple of {low} "
+                    "greater than it (Theorem 1); take for instance [2, 4, 8] or [3, 6, 12]"
+                )
+        return bits
+
+    @property
+    def lowest(self) -> int:
+        """b_1."""
+        return self[0]
+
+    @property
+    def highest(self) -> int:
+        """b_K."""
+        return self[-1]
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Validate as a tuple of integers first, then by the rule of this class."""
+        return core_schema.no_info_after_validator_function(
+            cls._from_validated, handler.generate_schema(tuple[int, ...])
+        )
+
+    @classmethod
+    def _from_validated(cls, value: tuple[int, ...]) -> Self:
+        try:
+            return cls(value)
+        except SBSError as error:
+            raise ValueError(str(error)) from error
 
 
 class LayerPolicy(BaseModel):

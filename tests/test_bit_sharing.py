@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from sbs.config.bitwidths import check_nesting
 from sbs.errors import SBSError
+from sbs.policy import Bitwidths
 from sbs.quantization.bit_sharing import decompose, recompose
 from sbs.quantization.uniform import discretize, num_steps
 from tests.test_quantizer import exact_round
@@ -42,7 +43,7 @@ def test_theorem_1_in_floats_away_from_ties(value: float, bits: tuple[int, ...])
     if any(abs(value * num_steps(b) % 1 - 0.5) < 1e-6 for b in bits):
         return
     z = torch.tensor([value], dtype=torch.float64)
-    base, offsets = decompose(z, bits)
+    base, offsets = decompose(z, Bitwidths(bits))
     for count, high in enumerate(bits):
         partial = base + sum(offsets[:count], torch.zeros(1))
         torch.testing.assert_close(partial, discretize(z, high), atol=1e-12, rtol=0)
@@ -52,7 +53,7 @@ def test_theorem_1_in_floats_away_from_ties(value: float, bits: tuple[int, ...])
 @given(st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=2))
 def test_recompose_is_quantization_at_the_leading_run(gates: list[float]) -> None:
     z = torch.linspace(0.0013, 0.9971, 97, dtype=torch.float64)
-    base, offsets = decompose(z, (2, 4, 8))
+    base, offsets = decompose(z, Bitwidths((2, 4, 8)))
     got = recompose(base, offsets, torch.tensor(gates, dtype=torch.float64))
     run = 0 if not gates[0] else 1 if not gates[1] else 2
     torch.testing.assert_close(got, discretize(z, (2, 4, 8)[run]), atol=1e-12, rtol=0)
@@ -61,9 +62,20 @@ def test_recompose_is_quantization_at_the_leading_run(gates: list[float]) -> Non
 @pytest.mark.parametrize("bad", [(2, 3), (4, 2), (2, 2), (), (0, 2), (2, 4, 6)])
 def test_sequences_that_do_not_nest_are_refused(bad: tuple[int, ...]) -> None:
     with pytest.raises(SBSError, match="bitwidths"):
-        check_nesting(bad)
+        Bitwidths(bad)
 
 
 @pytest.mark.parametrize("good", SEQUENCES)
 def test_nesting_sequences_are_accepted(good: tuple[int, ...]) -> None:
-    assert check_nesting(list(good)) == good
+    assert Bitwidths(list(good)) == good
+
+
+def test_bitwidths_are_a_tuple_that_knows_its_ends_and_dumps_as_a_list() -> None:
+    adapter = TypeAdapter(Bitwidths)
+    bits = adapter.validate_python([2, 4, 8])
+    assert isinstance(bits, Bitwidths)
+    assert (bits.lowest, bits.highest, bits.index(4)) == (2, 8, 1)
+    assert adapter.dump_python(bits, mode="json") == [2, 4, 8]
+    assert adapter.validate_json(adapter.dump_json(bits)) == bits
+    with pytest.raises(ValidationError, match="do not nest"):
+        adapter.validate_python([2, 3])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sbs.nn.filter_gate import FilterGate
+from sbs.policy import Bitwidths
 from sbs.quantization.gates import (
     binary_gate,
     expected_bits,
@@ -37,20 +38,20 @@ def test_gate_gradient_is_equation_12(metric: float, threshold: float) -> None:
 
 def test_closed_gate_closes_those_above_it() -> None:
     assert nested_gates(torch.tensor([1.0, 0.0, 1.0])).tolist() == [1.0, 0.0, 0.0]
-    assert expected_bits(torch.tensor([0.0, 1.0]), (2, 4, 8)).item() == 2
-    assert expected_bits(torch.tensor([1.0, 0.0]), (3, 6, 12)).item() == 6
+    assert expected_bits(torch.tensor([0.0, 1.0]), Bitwidths((2, 4, 8))).item() == 2
+    assert expected_bits(torch.tensor([1.0, 0.0]), Bitwidths((3, 6, 12))).item() == 6
 
 
 def test_expected_bits_has_the_gradient_of_equation_14() -> None:
     gates = torch.tensor([1.0, 0.0], requires_grad=True)
-    expected_bits(gates, (2, 4, 8)).backward()
+    expected_bits(gates, Bitwidths((2, 4, 8))).backward()
     assert gates.grad is not None
     assert gates.grad.tolist() == [2.0 + 0.0, 4.0]
 
 
 def test_metrics_are_means_and_have_the_bounds_of_the_step() -> None:
     z = torch.rand(10_000, dtype=torch.float64)
-    metrics = quantization_metrics(z, (2, 4, 8))
+    metrics = quantization_metrics(z, Bitwidths((2, 4, 8)))
     assert metrics[0].item() == pytest.approx((z - (z * 3).round() / 3).abs().mean().item())
     assert 0 < metrics[1] < 1 / 30 < metrics[0] < 1 / 6
 
@@ -61,7 +62,7 @@ def test_gated_value_is_plain_quantization_at_the_selected_bitwidth(signed: bool
     v = torch.tensor(1.3, dtype=torch.float64)
     for thresholds, bits in (([0.0, 0.0], 8), ([0.0, 9.0], 4), ([9.0, 0.0], 2)):
         alpha = torch.tensor(thresholds, dtype=torch.float64)
-        y, _, _ = gated_fake_quantize(x, v, alpha, (2, 4, 8), signed=signed)
+        y, _, _ = gated_fake_quantize(x, v, alpha, Bitwidths((2, 4, 8)), signed=signed)
         torch.testing.assert_close(y, fake_quantize(x, v, bits, signed=signed), atol=1e-12, rtol=0)
 
 

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from sbs.kernels import build as native
 from sbs.kernels import fused as kernels
+from sbs.policy import Bitwidths
 from sbs.quantization import gates
 from sbs.quantization import peers as peer_quantizers
 from sbs.quantization import uniform as quantizer
 
 SHAPES = [(0, 3), (1,), (5, 4, 3, 2), (2, 3, 8, 8), (70, 30, 7, 5)]
-BITWIDTHS = [(2, 4, 8), (3, 6, 12), (1, 2, 4, 8), (2, 6)]
+BITWIDTHS = [Bitwidths(bits) for bits in ((2, 4, 8), (3, 6, 12), (1, 2, 4, 8), (2, 6))]
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +87,7 @@ def test_fixed_quantizer(shape: tuple[int, ...], signed: bool, bits: int) -> Non
     st.integers(0, 10_000),
 )
 def test_gated_quantizer(
-    bitwidths: tuple[int, ...], shape: tuple[int, ...], signed: bool, last: bool, seed: int
+    bitwidths: Bitwidths, shape: tuple[int, ...], signed: bool, last: bool, seed: int
 ) -> None:
     x = randn(shape, seed)
     if last and len(shape) == 4:
@@ -199,7 +200,7 @@ def test_thresholds_out_of_turn_get_no_gradient() -> None:
     x = torch.randn(20, requires_grad=True)
     alpha = torch.zeros(2)
     result = kernels.gated_fake_quantize(
-        x, torch.tensor(1.0), kernels.QuantizerSpec(alpha, (2, 4, 8), False, 8)
+        x, torch.tensor(1.0), kernels.QuantizerSpec(alpha, BITWIDTHS[0], False, 8)
     )
     result.values.sum().backward()
     assert alpha.grad is None
@@ -210,7 +211,7 @@ def test_thresholds_out_of_turn_get_no_gradient() -> None:
 def test_guess_changes_nothing(guess: int) -> None:
     x, alpha = randn((9, 16, 8, 8), 5, torch.float32), torch.tensor([0.01, 0.5])
     for signed in (False, True):
-        spec = kernels.QuantizerSpec(alpha, (2, 4, 8), signed, guess)
+        spec = kernels.QuantizerSpec(alpha, BITWIDTHS[0], signed, guess)
         result = kernels.gated_fake_quantize(x, torch.tensor(1.0), spec)
         assert result.bits == 4
         assert torch.equal(
@@ -225,7 +226,7 @@ def test_sums_do_not_depend_on_the_number_of_threads() -> None:
         results = []
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            results.append(gated(x, 1.0, alpha, (2, 4, 8), False, fast))
+            results.append(gated(x, 1.0, alpha, BITWIDTHS[0], False, fast))
     finally:
         torch.set_num_threads(before)
     for a, b in zip(*results, strict=True):
@@ -253,14 +254,14 @@ def test_without_a_compiler_the_reference_stands_in_with_one_warning() -> None:
         warnings.simplefilter("error")
         assert not kernels.joins_norm(x)
     assert torch.equal(got, quantizer.fake_quantize(x, torch.tensor(1.0), 4, signed=False))
-    spec = kernels.QuantizerSpec(torch.zeros(2), (2, 4, 8), False, 8)
+    spec = kernels.QuantizerSpec(torch.zeros(2), BITWIDTHS[0], False, 8)
     both = [kernels.gated_fake_quantize(x, torch.tensor(v), spec).values for v in (0.7, -0.7)]
     assert torch.equal(*both)
 
 
 def test_compiled_reference_is_what_gpus_run() -> None:
     function = kernels.compiled(
-        gates.gated_fake_quantize, (("bitwidths", (2, 4, 8)), ("signed", False))
+        gates.gated_fake_quantize, (("bitwidths", BITWIDTHS[0]), ("signed", False))
     )
     alpha = torch.tensor([0.02, 0.5])
     x = randn((8, 4, 5, 5), 1, torch.float32)
@@ -269,8 +270,8 @@ def test_compiled_reference_is_what_gpus_run() -> None:
         assert not signed
         return function(x, v, alpha)
 
-    want = gated(x, 1.0, alpha, (2, 4, 8), False, gates.gated_fake_quantize)
+    want = gated(x, 1.0, alpha, BITWIDTHS[0], False, gates.gated_fake_quantize)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        got = gated(x, 1.0, alpha, (2, 4, 8), False, call)
+        got = gated(x, 1.0, alpha, BITWIDTHS[0], False, call)
     assert_all_close(got, want, atol=1e-5, rtol=1e-5)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from sbs.kernels import build as native
 from sbs.kernels import fused as kernels
+from sbs.policy import Bitwidths
 from sbs.quantization import gates
 from sbs.quantization import uniform as quantizer
 from tests.test_kernels import assert_all_close, leaf, randn
@@ -22,7 +23,7 @@ def _kernels_are_there() -> None:
 
 
 def reference(
-    x: Tensor, interval: Tensor, alpha: Tensor, bits: tuple[int, ...], *, signed: bool
+    x: Tensor, interval: Tensor, alpha: Tensor, bits: Bitwidths, *, signed: bool
 ) -> kernels.Quantized:
     if len(bits) == 1:
         y = quantizer.fake_quantize(x, interval, bits[0], signed=signed)
@@ -65,11 +66,11 @@ def joined(
 
 
 @pytest.mark.parametrize("shape", [(3, 12, 5, 7), (8, 16, 4, 4), (2, 1, 9, 3), (40, 30, 8, 8)])
-@pytest.mark.parametrize("bits", [(4,), (2, 4, 8), (3, 6, 12), (2, 4)])
+@pytest.mark.parametrize("bits", [Bitwidths(b) for b in ((4,), (2, 4, 8), (3, 6, 12), (2, 4))])
 @pytest.mark.parametrize(("with_residual", "keep"), [(False, False), (False, True), (True, True)])
 @pytest.mark.parametrize("relu", [True, False])
 def test_norm_and_quantizer_as_one(
-    shape: tuple[int, ...], bits: tuple[int, ...], with_residual: bool, keep: bool, relu: bool
+    shape: tuple[int, ...], bits: Bitwidths, with_residual: bool, keep: bool, relu: bool
 ) -> None:
     raw = (3 * randn(shape, 1) + 5).to(memory_format=torch.channels_last)
     residual = randn(shape, 2).to(memory_format=torch.channels_last) if with_residual else None
@@ -81,8 +82,8 @@ def test_norm_and_quantizer_as_one(
 def test_norm_and_quantizer_in_single_precision() -> None:
     shape = (64, 16, 16, 16)
     raw = (randn(shape, 1, torch.float32) + 30).to(memory_format=torch.channels_last)
-    got = joined(True, raw, None, bits=(4,), relu=True, keep=True)
-    want = joined(True, raw.double(), None, bits=(4,), relu=True, keep=True)
+    got = joined(True, raw, None, bits=Bitwidths([4]), relu=True, keep=True)
+    want = joined(True, raw.double(), None, bits=Bitwidths([4]), relu=True, keep=True)
     steps = (got[0].double() - want[0]).abs() / (1.2 / 15)
     assert float((steps > 0.5).double().mean()) < 1e-4, "only near ties may a level change"
     assert_all_close(got[1:4], [t.float() for t in want[1:4]], atol=1e-4, rtol=1e-4)

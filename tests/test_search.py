@@ -19,7 +19,7 @@ from sbs.methods.gate_search import SearchTask, extract_policy
 from sbs.methods.landing import land
 from sbs.methods.penalty import BAND, FixedPenalty, SteeredPenalty, natural_penalty
 from sbs.networks import build_network, get_spec
-from sbs.policy import Policy, uniform_policy
+from sbs.policy import Bitwidths, Policy, uniform_policy
 from sbs.surgery.networks import SearchSpace, search_network
 
 CPU = torch.device("cpu")
@@ -34,7 +34,7 @@ def space_of(*, quantize: bool = True, prune: bool = True) -> SearchSpace:
         model,
         get_spec("resnet20"),
         uniform_policy("resnet20", NAMES, 8 if quantize else 32),
-        bitwidths=(2, 4, 8) if quantize else None,
+        bitwidths=Bitwidths((2, 4, 8)) if quantize else None,
         group_size=4 if prune else None,
         standardized=True,
         placement="norm",

@@ -18,7 +18,7 @@ from sbs.networks import NetworkSpec, build_network, get_spec
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.filter_gate import FilterGate
 from sbs.nn.layers import QuantConv2d
-from sbs.policy import LayerPolicy, Policy, uniform_policy
+from sbs.policy import Bitwidths, LayerPolicy, Policy, uniform_policy
 from sbs.surgery.networks import SearchSpace, plain_state, quantized_network, search_network
 
 NETWORKS = [("resnet20", 10, 1, 8), ("resnet50", 10, 3, 64), ("mobilenet_v2", 10, 3, 32)]
@@ -63,7 +63,7 @@ def searched(name: str, model: nn.Module, shapes: tuple[int, ...]) -> SearchSpac
         copy.deepcopy(model),
         get_spec(name),
         uniform_policy(name, names, 8),
-        bitwidths=(2, 4, 8),
+        bitwidths=Bitwidths((2, 4, 8)),
         group_size=4,
         standardized=True,
         placement="norm",

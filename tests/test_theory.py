@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbs.config.bitwidths import check_nesting
 from sbs.errors import SBSError
 from sbs.plots.theory import draw_convergence, draw_error_bound
+from sbs.policy import Bitwidths
 from sbs.theory import convergence, error_bound, exact, sizes, statements, studies, toy
 from sbs.theory.search_space import choices, equation_k, resnet18_by_the_paper
 from tests.costs import layers_of, prunables_of
@@ -27,12 +27,12 @@ FRACTIONS = st.builds(
 
 
 @st.composite
-def sequences(draw: st.DrawFn) -> tuple[int, ...]:
+def sequences(draw: st.DrawFn) -> Bitwidths:
     """Nesting sequences of any length up to 32 bits."""
     bits = [draw(st.integers(1, 8))]
     while bits[-1] <= 16 and draw(st.booleans()):
         bits.append(bits[-1] * draw(st.integers(2, 32 // bits[-1])))
-    return check_nesting(bits)
+    return Bitwidths(bits)
 
 
 @settings(deadline=None)

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sbs.errors import SBSError
+from sbs.policy import Bitwidths
 
 LONGEST_SHOWN = 60
 """Characters of a wrong value that a message repeats."""
@@ -97,7 +98,7 @@ class PretrainSettings(TrainSettings):
 class SearchSettings(TrainSettings):
     """Algorithm 1 and what the paper leaves open about it."""
 
-    bitwidths: tuple[int, ...] = Field(description="Candidate bitwidths; each divides the next.")
+    bitwidths: Bitwidths = Field(description="Candidate bitwidths; each divides the next.")
     group_size: int = Field(ge=1, description="B, filters a pruning group (section 3.2.2).")
     bit_sharing: bool = Field(
         description="false: a path with its own weights a bitwidth instead (Table 5); for sbs_q."
@@ -130,16 +131,6 @@ class SearchSettings(TrainSettings):
     propagate: bool = Field(
         description="Count the input channels that pruning takes from the next layer in R."
     )
-
-    @field_validator("bitwidths")
-    @classmethod
-    def _check_bitwidths(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        from sbs.config.bitwidths import check_nesting
-
-        try:
-            return check_nesting(value)
-        except SBSError as error:
-            raise ValueError(str(error)) from error
 
     @field_validator("target")
     @classmethod

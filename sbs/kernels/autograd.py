@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sbs.policy import Bitwidths
+
 
 class Standardize(torch.autograd.Function):
     """Standardization of weights; mean and deviation are constants for the gradient."""
@@ -35,7 +37,7 @@ class Quantize(torch.autograd.Function):
         x: Tensor,
         interval: Tensor,
         thresholds: Tensor,
-        bitwidths: tuple[int, ...],
+        bitwidths: Bitwidths,
         signed: bool,
         guess: int,
         clip_only: bool,
@@ -101,7 +103,7 @@ class NormQuantize(torch.autograd.Function):
         residual: Tensor | None,
         interval: Tensor,
         thresholds: Tensor,
-        bitwidths: tuple[int, ...],
+        bitwidths: Bitwidths,
         signed: bool,
         guess: int,
         clip_only: bool,

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from sbs.kernels import autograd as functions
 from sbs.kernels import build as native
+from sbs.policy import Bitwidths
 from sbs.quantization import gates
 from sbs.quantization import peers as peer_quantizers
 from sbs.quantization import uniform as quantizer
@@ -64,7 +65,7 @@ class QuantizerSpec:
     """
 
     thresholds: Tensor
-    bitwidths: tuple[int, ...]
+    bitwidths: Bitwidths
     signed: bool
     guess: int
     clip_only: bool = False
@@ -96,7 +97,7 @@ class Norm:
 def fixed(x: Tensor, bits: int, *, signed: bool, clip_only: bool = False) -> QuantizerSpec:
     """A single bitwidth for values like ``x``."""
     none = x.new_empty(0, dtype=_WIDE.get(x.dtype, x.dtype))
-    return QuantizerSpec(none, (bits,), signed, bits, clip_only)
+    return QuantizerSpec(none, Bitwidths([bits]), signed, bits, clip_only)
 
 
 def standardize(w: Tensor, mask: Tensor | None) -> Tensor:
@@ -221,7 +222,7 @@ def _pact(x: Tensor, clip: Tensor, *, bits: int) -> Tensor:
 
 
 def _gated_quantize(
-    x: Tensor, interval: Tensor, thresholds: Tensor, *, bitwidths: tuple[int, ...], signed: bool
+    x: Tensor, interval: Tensor, thresholds: Tensor, *, bitwidths: Bitwidths, signed: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     v = quantizer.effective_interval(interval)
     return gates.gated_fake_quantize(x, v, thresholds, bitwidths, signed=signed)
@@ -265,5 +266,5 @@ def compiled(
     return either
 
 
-def _unpacked(spec: QuantizerSpec) -> tuple[Tensor, tuple[int, ...], bool, int, bool]:
+def _unpacked(spec: QuantizerSpec) -> tuple[Tensor, Bitwidths, bool, int, bool]:
     return spec.thresholds, spec.bitwidths, spec.signed, spec.guess, spec.clip_only

@@ -13,7 +13,7 @@ from sbs.methods.context import SearchContext
 from sbs.methods.penalty import BAND
 from sbs.nn.layers import LayerOptions
 from sbs.nn.multipath import DoReFaPactPath, MultiPathConv2d, SharedRangePath, multipath_layers
-from sbs.policy import LayerPolicy, Policy, Quantizer, uniform_policy
+from sbs.policy import Bitwidths, LayerPolicy, Policy, Quantizer, uniform_policy
 from sbs.runtime.seeding import derive_seed
 from sbs.surgery.networks import plain_state, quantized_network
 
@@ -193,7 +193,7 @@ def _moved(
 def _path_costs(
     shapes: Sequence[LayerShape],
     layers: dict[str, MultiPathConv2d],
-    bitwidths: Sequence[int],
+    bitwidths: Bitwidths,
     context: SearchContext,
 ) -> tuple[Tensor, Tensor]:
     """Cost of every path (L, K), and of the layers without paths."""

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from sbs.kernels import fused as kernels
 from sbs.nn.batch_norm import Pending, Values, tensor
 from sbs.nn.filter_gate import FilterGate
-from sbs.policy import FULL_PRECISION, Quantizer
+from sbs.policy import FULL_PRECISION, Bitwidths, Quantizer
 from sbs.quantization import gates
 from sbs.quantization.peers import dorefa_weight, linear_fake_quantize
 
@@ -52,7 +52,7 @@ class BitGate(nn.Module):
     mean_metrics: Tensor
     momentum: Tensor
 
-    def __init__(self, bitwidths: tuple[int, ...], *, track_running_metrics: bool) -> None:
+    def __init__(self, bitwidths: Bitwidths, *, track_running_metrics: bool) -> None:
         """Start with every gate open.
 
         Args:
@@ -69,7 +69,7 @@ class BitGate(nn.Module):
         # Weight of the newest batch: the first one counts in full.
         self.register_buffer("momentum", torch.ones(()))
         self.gates: Tensor = torch.ones(len(bitwidths) - 1)
-        self._guess = bitwidths[-1]
+        self._guess = bitwidths.highest
 
     def fake_quantize(self, x: Values, interval: Tensor, *, signed: bool) -> Tensor:
         """Quantize ``x``, of any shape, with the bitwidth of the moment; note gates and metrics."""
@@ -128,7 +128,7 @@ class _Quantized(nn.Module):
     weight: Tensor
     options: LayerOptions
 
-    def setup(self, options: LayerOptions, bitwidths: tuple[int, ...] | None) -> None:
+    def setup(self, options: LayerOptions, bitwidths: Bitwidths | None) -> None:
         """Add intervals, and gates if ``bitwidths`` are to be searched."""
         self.options = options
         self.weight_interval = nn.Parameter(torch.ones(()))

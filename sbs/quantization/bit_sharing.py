@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from sbs.config.bitwidths import check_nesting
+from sbs.policy import Bitwidths
 from sbs.quantization.uniform import discretize
 
 
-def decompose(z: Tensor, bitwidths: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+def decompose(z: Tensor, bitwidths: Bitwidths) -> tuple[Tensor, list[Tensor]]:
     """Theorem 1, Eq. 8: lowest-bit value and re-assignment offsets of ``z``.
 
     Args:
@@ -22,9 +22,8 @@ def decompose(z: Tensor, bitwidths: Sequence[int]) -> tuple[Tensor, list[Tensor]
         ``z_b1`` and ``[r_b2, ..., r_bK]``, ``r_bj = D(z - z_b(j-1), s_bj)``. The sum of ``z_b1``
         and the first j-1 offsets is ``z_bj``.
     """
-    bits = check_nesting(bitwidths)
-    offsets = [discretize(z - discretize(z, low), high) for low, high in pairwise(bits)]
-    return discretize(z, bits[0]), offsets
+    offsets = [discretize(z - discretize(z, low), high) for low, high in pairwise(bitwidths)]
+    return discretize(z, bitwidths.lowest), offsets
 
 
 def recompose(base: Tensor, offsets: Sequence[Tensor], gates: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sbs.config.bitwidths import check_nesting
+from sbs.policy import Bitwidths
 from sbs.quantization.bit_sharing import decompose, recompose
 from sbs.quantization.uniform import discretize, normalize_activation, normalize_weight, standardize
 
@@ -45,7 +44,7 @@ def binary_gate(metric: Tensor, threshold: Tensor) -> Tensor:
     return gate
 
 
-def quantization_metrics(z: Tensor, bitwidths: Sequence[int]) -> Tensor:
+def quantization_metrics(z: Tensor, bitwidths: Bitwidths) -> Tensor:
     """Mean absolute residual ``|z - z_b|`` for every bitwidth but the highest (3.2.3).
 
     Returns:
@@ -81,17 +80,17 @@ def nested_gates(gates: Tensor) -> Tensor:
     return torch.cumprod(gates, dim=0)
 
 
-def expected_bits(gates: Tensor, bitwidths: Sequence[int]) -> Tensor:
+def expected_bits(gates: Tensor, bitwidths: Bitwidths) -> Tensor:
     """Bitwidth that the gates select, differentiable in every gate (the form of Eq. 14).
 
     ``b_1 + g_2 (b_2 - b_1 + g_3 (b_3 - b_2))``.
     """
     steps = gates.new_tensor([high - low for low, high in pairwise(bitwidths)])
-    return bitwidths[0] + (nested_gates(gates) * steps).sum()
+    return bitwidths.lowest + (nested_gates(gates) * steps).sum()
 
 
 def gated_fake_quantize(
-    x: Tensor, interval: Tensor, thresholds: Tensor, bitwidths: Sequence[int], *, signed: bool
+    x: Tensor, interval: Tensor, thresholds: Tensor, bitwidths: Bitwidths, *, signed: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Quantize with the bitwidth that the gates choose (Eq. 10), the readable reference.
 
@@ -106,10 +105,9 @@ def gated_fake_quantize(
         quantized values shaped like ``x``; the K-1 raw gates (not yet nested), differentiable in
         the thresholds; the K-1 metrics, without gradient.
     """
-    bits = check_nesting(bitwidths)
     z = normalize_weight(x, interval) if signed else normalize_activation(x, interval)
-    metrics = quantization_metrics(z, bits).detach()
+    metrics = quantization_metrics(z, bitwidths).detach()
     gates = binary_gate(metrics, thresholds)
-    shared = recompose(*decompose(z, bits), gates)
+    shared = recompose(*decompose(z, bitwidths), gates)
     values = interval * (2 * shared - 1) if signed else interval * shared
     return values, gates, metrics

@@ -12,7 +12,7 @@ from sbs.networks import NetworkSpec, Prunable
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.filter_gate import FilterGate, Placement
 from sbs.nn.layers import LayerOptions, QuantConv2d, QuantLinear
-from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, Quantizer
+from sbs.policy import FULL_PRECISION, Bitwidths, LayerPolicy, Policy, Quantizer
 from sbs.surgery.dq import dq_network
 
 DQ_BITS = 8
@@ -99,7 +99,7 @@ def search_network(
     spec: NetworkSpec,
     start: Policy,
     *,
-    bitwidths: tuple[int, ...] | None,
+    bitwidths: Bitwidths | None,
     group_size: int | None,
     standardized: bool,
     placement: Placement,
@@ -189,7 +189,7 @@ def _swap_layer(
     name: str,
     layer: nn.Conv2d | nn.Linear,
     options: LayerOptions,
-    bitwidths: tuple[int, ...] | None,
+    bitwidths: Bitwidths | None,
 ) -> QuantConv2d | QuantLinear:
     bias = layer.bias is not None
     new: QuantConv2d | QuantLinear

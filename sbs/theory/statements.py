@@ -11,11 +11,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from sbs.config.bitwidths import check_nesting
 from sbs.errors import SBSError
 from sbs.networks import get_spec, network_names
 from sbs.nn.layers import LayerOptions
 from sbs.nn.multipath import SharedRangePath, multipath_layers
+from sbs.policy import Bitwidths
 from sbs.quantization.bit_sharing import decompose
 from sbs.quantization.uniform import discretize, num_steps
 from sbs.theory import exact
@@ -113,7 +113,7 @@ def theorem_1_without_nesting() -> Outcome:
     """Sequences that the code refuses."""
     for sequence in NOT_NESTING:
         try:
-            check_nesting(sequence)
+            Bitwidths(sequence)
         except SBSError:
             continue
         raise AssertionError(f"{sequence} should have been refused")
@@ -133,7 +133,7 @@ def theorem_1_in_floats() -> Outcome:
     for bits in ((2, 4, 8), (3, 6, 12), (1, 2, 4, 8, 16)):
         ties = [(torch.arange(num_steps(b)) + 0.5) / num_steps(b) for b in bits]
         z = torch.cat([torch.rand(FLOATS, generator=generator), *ties])
-        base, offsets = decompose(z, bits)
+        base, offsets = decompose(z, Bitwidths(bits))
         different = (base + sum(offsets) - discretize(z, bits[-1])).abs() > 0.5 / num_steps(
             bits[-1]
         )

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sbs.policy import Bitwidths
 from sbs.quantization.bit_sharing import decompose, recompose
 from sbs.quantization.gates import binary_gate
 from sbs.quantization.uniform import discretize
 
 SAMPLES, DIMENSIONS = 10_000, 10
 ITERATIONS = 500
-BITWIDTHS = (2, 4, 8)
+BITWIDTHS = Bitwidths((2, 4, 8))
 
 
 @dataclass(frozen=True)
