@@ -92,7 +92,7 @@ lock:
 	  pyproject.toml --output-file requirements.lock
 
 schema: environment
-	$(RUN) python -m sbs.config.settings > workflow/schemas/config.schema.json
+	$(RUN) python -m sbs.config.scale > workflow/schemas/config.schema.json
 
 snapshot: environment
 	$(RUN) python -m sbs.results.snapshot save $(RESULTS) results/measured/$(SCALE)

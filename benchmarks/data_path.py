@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from sbs.data import Augmentation, TrainBatches
+from sbs.data.batches import Augmentation, TrainBatches
 from sbs.data.images import ImageSet, make_dataset
 
 IMAGES, BATCH = 10_000, 128

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sbs.config.settings import Scale, load_scale
-from sbs.cost import LayerShape, trace_layers
+from sbs.config.scale import Scale, load_scale
 from sbs.cost.expected import ExpectedCost
+from sbs.cost.layers import LayerShape
+from sbs.cost.trace import trace_layers
 from sbs.kernels import build as native
-from sbs.methods.gate_search import SearchTask
 from sbs.methods.penalty import FixedPenalty
+from sbs.methods.single_path.task import SearchTask
 from sbs.networks import get_spec
 from sbs.networks.resnet_cifar import CifarResNet
 from sbs.nn.layers import LayerOptions

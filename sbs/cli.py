@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 Network = Annotated[str, typer.Option(help="Network name, such as resnet20.")]
-Method = Annotated[str, typer.Option(help="sbs, sbs_q, sbs_p, dnas, dq, haq, fixed<k>.")]
+Method = Annotated[str, typer.Option(help="Method name, such as sbs or fixed4.")]
 Variant = Annotated[str, typer.Option(help="Label of a row of the experiments sheet.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 ScaleName = Annotated[str, typer.Option(help="Name of the scale; recorded.")]
@@ -40,7 +40,7 @@ Input = Annotated[Path, typer.Option(help="Where to read this input.")]
 
 @app.command()
 def fetch(
-    dataset: Annotated[str, typer.Argument(help="digits, cifar10 or cifar100.")],
+    dataset: Annotated[str, typer.Argument(help="Dataset name, such as digits or cifar100.")],
     output: Output,
     directory: Annotated[
         Path | None, typer.Option(help="Folder with a local copy; default SBS_DATA_DIR.")
@@ -263,7 +263,7 @@ def _job(
 
 
 def _settings(text: str, stage: str, method: str) -> dict[str, Any]:
-    from sbs.config.settings import load_scale, stage_settings
+    from sbs.config.scale import load_scale, stage_settings
 
     if not text.lstrip().startswith("{"):
         return stage_settings(load_scale(Path(text)), stage, {}, method)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sbs.config.settings import Scale, load_scale
+from sbs.config.scale import Scale, load_scale
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALES = sorted(p for p in (ROOT / "config").glob("*.yaml") if p.name != "claims.yaml")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from sbs.cost import LayerShape, trace_layers
+from sbs.cost.layers import LayerShape
+from sbs.cost.trace import trace_layers
 from sbs.networks import Prunable, get_spec
 from sbs.policy import Policy
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sbs.methods.calibration import SAMPLE, Calibration, kl_threshold
+from sbs.methods.haq.calibration import SAMPLE, Calibration, kl_threshold
 from sbs.networks import build_network
 
 IMAGE = (1, 8, 8)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sbs.config.settings import Checkpoint, load_scale
+from sbs.config.scale import load_scale
+from sbs.config.settings import Checkpoint
 from sbs.data.fetch import fetch
 from sbs.errors import SBSError
 from sbs.networks import build_network

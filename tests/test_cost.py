@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from sbs.cost import RESOURCES, LayerShape, policy_cost, prune_shapes, trace_layers
+from sbs.cost.exact import policy_cost
+from sbs.cost.layers import LayerShape, prune_shapes
 from sbs.cost.report import print_cost
+from sbs.cost.trace import trace_layers
 from sbs.errors import SBSError
 from sbs.networks import build_network, get_spec
 from sbs.policy import LayerPolicy, Policy, uniform_policy
+from sbs.registry.costs import cost_models
 from tests.costs import GROUP_OF_FOUR, MACS, layers_of, prunables_of, with_kept
 
 # --- shapes
@@ -109,7 +112,7 @@ def test_macs_are_the_products_that_a_convolution_adds_up(
 # --- policies
 
 
-@pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.parametrize("resource", cost_models())
 @given(seed=st.integers(0, 2**32))
 @settings(deadline=None, max_examples=20)
 def test_policies_cost_what_their_layers_add_up_to(resource: str, seed: int) -> None:
@@ -133,7 +136,7 @@ def test_policies_cost_what_their_layers_add_up_to(resource: str, seed: int) -> 
     assert Fraction(policy_cost(layers, prunables, policy, resource)) == total
 
 
-@pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.parametrize("resource", cost_models())
 @given(seed=st.integers(0, 2**32))
 @settings(deadline=None, max_examples=20)
 def test_pruning_more_filters_or_bits_never_costs_more(resource: str, seed: int) -> None:

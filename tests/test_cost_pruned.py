@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sbs.cost import prune_shapes, trace_layers
+from sbs.cost.layers import prune_shapes
+from sbs.cost.trace import trace_layers
 from sbs.networks import build_network, get_spec
 from sbs.policy import uniform_policy
 from tests.costs import GROUP_OF_FOUR, layers_of, prunables_of, with_kept

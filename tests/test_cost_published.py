@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sbs.cost import policy_cost
+from sbs.cost.exact import policy_cost
 from sbs.policy import FULL_PRECISION, uniform_policy
 from tests.costs import GROUP_OF_FOUR, MACS, layers_of, prunables_of
 

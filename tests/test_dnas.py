@@ -12,16 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sbs.config.settings import Scale
-from sbs.cost import policy_cost, trace_layers
-from sbs.data import Augmentation, TrainBatches, load_dataset
+from sbs.config.scale import Scale
+from sbs.cost.exact import policy_cost
+from sbs.cost.trace import trace_layers
+from sbs.data.batches import Augmentation, TrainBatches
+from sbs.data.images import load_dataset
 from sbs.errors import SBSError
-from sbs.methods import SearchContext, get_method
-from sbs.methods.dnas import Alternating, MultiPathTask
-from sbs.methods.path_space import MultiPathSpace, sample_policies
+from sbs.methods.context import SearchContext
+from sbs.methods.multipath.search import Alternating, MultiPathTask
+from sbs.methods.multipath.space import MultiPathSpace, sample_policies
 from sbs.methods.penalty import BAND
 from sbs.networks import build_network, get_spec
 from sbs.policy import uniform_policy
+from sbs.registry.methods import method
 from sbs.runtime.progress import Reporter
 from sbs.surgery.networks import quantized_network
 from tests.test_search import step
@@ -167,8 +170,8 @@ def test_search_without_bit_sharing_is_for_quantization_alone(context: SearchCon
     apart = context.settings.model_copy(update={"bit_sharing": False})
     changed = SearchContext(**{**vars(context), "settings": apart})
     with pytest.raises(SBSError, match="sbs_q"):
-        get_method("sbs")(changed)
-    result = get_method("sbs_q")(changed)
+        method("sbs").load()(changed)
+    result = method("sbs_q").load()(changed)
     assert result.policy.quantizer == "interval"
     cost = policy_cost(context.shapes, (), result.policy, "bops")
     assert result.target is not None

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from sbs.config.settings import Scale, stage_settings
-from sbs.cost import policy_cost, trace_layers
+from sbs.config.scale import Scale, stage_settings
+from sbs.cost.exact import policy_cost
+from sbs.cost.trace import trace_layers
 from sbs.errors import SBSError
-from sbs.methods.dq import DQTask
+from sbs.methods.dq.search import DQTask
 from sbs.networks import build_network, get_spec
 from sbs.policy import Policy, uniform_policy
 from sbs.runtime import checkpoints

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sbs.config.settings import STAGES, Scale
+from sbs.config.scale import STAGES, Scale
 from tests.conftest import ROOT
 from tests.test_workflow import edit, environment
 

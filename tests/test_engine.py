@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sbs.config.settings import Scale, TrainSettings, canonical_json, stage_settings
+from sbs.config.scale import Scale, canonical_json, stage_settings
+from sbs.config.settings import TrainSettings
 from sbs.errors import SBSError
 from sbs.provenance.records import RunRecord, directory_lock
 from sbs.runtime.checkpoints import read_weights

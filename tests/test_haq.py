@@ -12,16 +12,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbs.config.settings import Scale
-from sbs.cost import policy_cost, trace_layers
-from sbs.data import Augmentation, TrainBatches, load_dataset
+from sbs.config.scale import Scale
+from sbs.cost.exact import policy_cost
+from sbs.cost.trace import trace_layers
+from sbs.data.batches import Augmentation, TrainBatches
+from sbs.data.images import load_dataset
 from sbs.errors import SBSError
-from sbs.methods import SearchContext, get_method
-from sbs.methods.haq import Proposals
-from sbs.methods.haq_agent import Agent, CentredReplay
-from sbs.methods.haq_env import Bits, PrecisionEnv
+from sbs.methods.context import SearchContext
+from sbs.methods.haq.agent import Agent, CentredReplay
+from sbs.methods.haq.environment import Bits, PrecisionEnv
+from sbs.methods.haq.search import Proposals
 from sbs.networks import build_network, get_spec
 from sbs.policy import uniform_policy
+from sbs.registry.methods import method
 from sbs.runtime.progress import Reporter
 
 IMAGE = (1, 8, 8)
@@ -175,7 +178,7 @@ def test_search_keeps_the_budget_and_goes_on_after_an_interruption(
     context: SearchContext, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
     # The warm-up takes two episodes: an interruption after the third must keep what was learnt.
-    whole = get_method("haq")(context)
+    whole = method("haq").load()(context)
     assert whole.policy.quantizer == "linear"
     four = uniform_policy("resnet20", context.layer_names, 4)
     assert policy_cost(SHAPES, (), whole.policy, "bops") <= policy_cost(SHAPES, (), four, "bops")
@@ -195,8 +198,8 @@ def test_search_keeps_the_budget_and_goes_on_after_an_interruption(
     with monkeypatch.context() as patch:
         patch.setattr(Proposals, "reward", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            get_method("haq")(context)
-    resumed = get_method("haq")(context)
+            method("haq").load()(context)
+    resumed = method("haq").load()(context)
     assert resumed.policy == whole.policy
     assert resumed.progression.interruptions == 1
     for name in ("accuracy", "reward"):
@@ -208,7 +211,7 @@ def test_search_keeps_the_budget_and_goes_on_after_an_interruption(
     [state] = context.resume.glob("state-*")
     state.write_text("{")
     with pytest.raises(SBSError, match="damaged"):
-        get_method("haq")(context)
+        method("haq").load()(context)
 
 
 def test_an_agent_taken_back_acts_and_learns_as_the_one_before() -> None:
@@ -234,7 +237,7 @@ def test_an_agent_taken_back_acts_and_learns_as_the_one_before() -> None:
 def test_a_budget_below_the_lowest_bits_is_refused_at_once(context: SearchContext) -> None:
     settings = context.settings.model_copy(update={"target": "0.9 x 2-bit"})
     with pytest.raises(SBSError, match=r"'0.9 x 2-bit'.* 2 bits .*give a larger target"):
-        get_method("haq")(context.with_settings(settings))
+        method("haq").load()(context.with_settings(settings))
 
 
 def test_reward_is_the_change_of_accuracy(context: SearchContext) -> None:

@@ -14,7 +14,8 @@ from torchvision import models as torchvision_models
 from torchvision.ops.misc import SqueezeExcitation
 
 from sbs.errors import SBSError
-from sbs.networks import Prunable, build_network, get_spec, network_names
+from sbs.networks import Prunable, build_network, get_spec
+from sbs.registry.networks import networks
 
 CIFAR = {"resnet20": 3, "resnet32": 5, "resnet44": 7, "resnet56": 9}  # blocks a stage
 TORCHVISION = {
@@ -39,8 +40,8 @@ def image(name: str, batch: int = 2) -> Tensor:
 
 
 def test_the_names_are_the_networks() -> None:
-    assert sorted(network_names()) == sorted(NETWORKS)
-    for name in network_names():
+    assert sorted(networks()) == sorted(NETWORKS)
+    for name in networks():
         assert get_spec(name).name == name
 
 
@@ -48,7 +49,7 @@ def test_an_unknown_network_is_refused_with_the_known_ones() -> None:
     for call in (lambda: get_spec("resnet21"), lambda: build_network("resnet21", 10)):
         with pytest.raises(SBSError, match="resnet21") as caught:
             call()
-        assert all(name in str(caught.value) for name in network_names())
+        assert all(name in str(caught.value) for name in networks())
 
 
 @pytest.mark.parametrize("name", NETWORKS)

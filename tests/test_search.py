@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sbs.config.settings import Scale
+from sbs.config.scale import Scale
 from sbs.config.target import Target, parse_target
-from sbs.cost import policy_cost, trace_layers
+from sbs.cost.exact import policy_cost
 from sbs.cost.expected import ExpectedCost
+from sbs.cost.trace import trace_layers
 from sbs.errors import SBSError
-from sbs.methods.gate_search import SearchTask, extract_policy
-from sbs.methods.landing import land
 from sbs.methods.penalty import BAND, FixedPenalty, SteeredPenalty, natural_penalty
+from sbs.methods.single_path.landing import land
+from sbs.methods.single_path.task import SearchTask, extract_policy
 from sbs.networks import build_network, get_spec
 from sbs.policy import Bitwidths, Policy, uniform_policy
 from sbs.surgery.networks import SearchSpace, search_network

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sbs.cost import policy_cost, trace_layers
+from sbs.cost.exact import policy_cost
 from sbs.cost.expected import ExpectedCost
+from sbs.cost.trace import trace_layers
 from sbs.errors import SBSError
 from sbs.kernels import fused as kernels
-from sbs.methods.gate_search import extract_policy
+from sbs.methods.single_path.task import extract_policy
 from sbs.networks import NetworkSpec, build_network, get_spec
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.filter_gate import FilterGate

@@ -17,12 +17,9 @@ import psutil
 import pytest
 import yaml
 
-from sbs.config.experiments import METHODS, NETWORKS, load_experiments
-from sbs.config.settings import json_schema, load_scale
+from sbs.config.experiments import load_experiments
+from sbs.config.scale import json_schema, load_scale
 from sbs.errors import SBSError
-from sbs.methods import METHODS as METHODS_BY_NAME
-from sbs.methods import get_method, module_of
-from sbs.networks import network_names
 from sbs.provenance.sources import imported_by
 from tests.conftest import ROOT, SCALES
 
@@ -136,15 +133,14 @@ def test_bad_rows_are_refused_with_their_line(tmp_path: Path, row: str, message:
         load_experiments(sheet, load_scale(ROOT / "config" / "config.yaml"))
 
 
-def test_the_sheet_knows_the_networks_and_methods_that_there_are() -> None:
-    assert network_names() == NETWORKS
-    for method in [*METHODS_BY_NAME, "fixed1", "fixed4", "fixed32"]:
-        assert METHODS.fullmatch(method)
-        assert get_method(method)
+def test_every_registered_method_has_its_search() -> None:
+    for name in searching_methods():
+        assert callable(method(name).load())
+    assert {"sbs", "fixed1", "fixed4", "fixed32"} <= set(searching_methods())
+    assert "fp" not in searching_methods()
     for unknown in ("fixed0", "fixed33", "sbs_r"):
-        assert not METHODS.fullmatch(unknown)
         with pytest.raises(SBSError, match="unknown method"):
-            get_method(unknown)
+            method(unknown)
 
 
 def test_a_misspelt_key_stops_the_workflow_with_one_message(copy: Path) -> None:
@@ -183,10 +179,13 @@ def test_edits_rerun_what_depends_on_them_and_nothing_else(copy: Path) -> None:
 
 def test_an_edit_of_a_method_concerns_its_own_searches_alone() -> None:
     shared = imported_by("sbs.stages.search")
-    assert not shared & {module_of(method) for method in [*METHODS_BY_NAME, "fixed4"]}
-    assert "sbs.methods.haq_env" in imported_by(module_of("haq"))
+    assert not shared & {method(name).module for name in searching_methods()}
+    assert "sbs.methods.haq.environment" in imported_by(method("haq").module)
     for other in ("sbs", "sbs_q", "dnas", "dq"):
-        assert not imported_by(module_of(other)) & {"sbs.methods.haq_env", "sbs.methods.haq"}
+        assert not imported_by(method(other).module) & {
+            "sbs.methods.haq.environment",
+            "sbs.methods.haq",
+        }
 
 
 def test_fine_tuning_starts_where_the_settings_say(copy: Path) -> None:

@@ -8,23 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sbs.config.settings import Scale, parse_overrides, stage_settings
+from sbs.config.scale import Scale, parse_overrides, stage_settings
 from sbs.errors import SBSError
+from sbs.registry.methods import searched
+from sbs.registry.networks import network
 
 COLUMNS = ("network", "method", "variant", "tables", "options")
-# Known to the code that trains as well; repeated here so that the workflow need not import PyTorch
-# to check its sheet. A test keeps them equal.
-NETWORKS = [
-    "resnet20",
-    "resnet32",
-    "resnet44",
-    "resnet56",
-    "resnet18",
-    "resnet50",
-    "mobilenet_v2",
-    "mobilenet_v3",
-]
-METHODS = re.compile(r"sbs|sbs_q|sbs_p|dnas|dq|haq|fixed([1-9]|[12]\d|3[0-2])")
 LABEL = re.compile(r"[a-z0-9-]+")
 
 
@@ -68,20 +57,15 @@ def load_experiments(path: Path, scale: Scale) -> list[Experiment]:
 def _experiment(row: dict[str, str], where: str, scale: Scale) -> Experiment:
     if any(value is None for value in row.values()):
         raise SBSError(f"{where}: {len(COLUMNS)} columns are needed, separated by tabs")
-    if row["network"] not in NETWORKS:
-        raise SBSError(f"{where}: unknown network {row['network']!r}; known: {', '.join(NETWORKS)}")
-    if not METHODS.fullmatch(row["method"]):
-        raise SBSError(
-            f"{where}: unknown method {row['method']!r}; "
-            "known: sbs, sbs_q, sbs_p, dnas, dq, haq, fixed<k>"
-        )
     if not LABEL.fullmatch(row["variant"]):
         raise SBSError(f"{where}: variant {row['variant']!r}: use a-z, 0-9 and hyphens")
     tables = tuple(row["tables"].split())
     try:
+        network(row["network"])
+        searched(row["method"])
         options = parse_overrides(row["options"])
         for stage in ("search", "finetune"):
-            stage_settings(scale, stage, options)
+            stage_settings(scale, stage, options, row["method"])
     except SBSError as error:
         raise SBSError(f"{where}: {error}") from error
     return Experiment(row["network"], row["method"], row["variant"], tables, options)

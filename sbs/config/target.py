@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from sbs.errors import SBSError
 from sbs.policy import FULL_PRECISION
@@ -15,33 +21,65 @@ _FORM = re.compile(r"^(?:(?P<factor>[0-9.]+)\s*[x*×]\s*)?(?:(?P<bits>\d+)-bit|(
 class Target:
     """A cost: ``factor`` times that of a reference network, or ``factor`` itself.
 
+    A field of a settings class can have this type; it dumps as its text.
+
     Attributes:
+        text: as it was written.
         factor: multiplier, or the absolute cost if there is no reference.
         reference_bits: bitwidth of the fixed-precision reference (32: full precision), or None.
     """
 
+    text: str
     factor: float
     reference_bits: int | None
 
+    def __str__(self) -> str:
+        return self.text
 
-def parse_target(text: str) -> Target:
-    """Read a target.
+    @classmethod
+    def parse(cls, value: object) -> Target:
+        """Read a target.
 
-    Raises:
-        SBSError: the text has none of the known forms, or the cost is not positive.
-    """
-    text = str(text).strip()
-    match = _FORM.match(text)
-    try:
-        if match is None:
-            target = Target(float(text), None)
-        else:
-            bits = FULL_PRECISION if match["full"] else int(match["bits"])
-            target = Target(float(match["factor"] or 1), bits)
-    except ValueError:
-        raise SBSError(
-            f"target {text!r}: write '4-bit', '0.95 x 4-bit', '0.7 x full' or a number"
-        ) from None
-    if not target.factor > 0 or target.reference_bits == 0:
-        raise SBSError(f"target {text!r}: a cost must be positive")
-    return target
+        Raises:
+            SBSError: the text has none of the known forms, or the cost is not positive.
+        """
+        text = str(value).strip()
+        match = _FORM.match(text)
+        try:
+            if match is None:
+                target = cls(text, float(text), None)
+            else:
+                bits = FULL_PRECISION if match["full"] else int(match["bits"])
+                target = cls(text, float(match["factor"] or 1), bits)
+        except ValueError:
+            raise SBSError(
+                f"target {text!r}: write '4-bit', '0.95 x 4-bit', '0.7 x full' or a number"
+            ) from None
+        if not 0 < target.factor < math.inf or target.reference_bits == 0:
+            raise SBSError(f"target {text!r}: a cost must be positive and finite")
+        return target
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Parsed when settings are loaded."""
+        return core_schema.no_info_plain_validator_function(
+            cls._validated, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """In a file it is text or a number."""
+        return {"type": ["string", "number"]}
+
+    @classmethod
+    def _validated(cls, value: object) -> Target:
+        if isinstance(value, cls):
+            return value
+        try:
+            return cls.parse(value)
+        except SBSError as error:
+            raise ValueError(str(error)) from error

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from sbs.cost.layers import LayerShape
+from typing import Any
+
+from sbs.registry.costs import CostModel, Sizes
 
 
-def layer_bops(shape: LayerShape, weight_bits: int, activation_bits: int) -> float:
-    """Bit operations of one layer for one image; biases and batch norm count nothing."""
-    return shape.macs * weight_bits * activation_bits
+def layer_bops(sizes: Sizes, weight_bits: Any, activation_bits: Any) -> Any:
+    """Bit operations of a layer for one image; biases and batch norm count nothing."""
+    return sizes.macs * weight_bits * activation_bits
+
+
+COSTS = (CostModel("bops", "bit operations", "M BOPs", 1e6, layer_bops),)

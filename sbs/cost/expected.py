@@ -9,7 +9,7 @@ stand for, and has a gradient in every gate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,9 +17,17 @@ from torch import Tensor
 from sbs.cost.layers import LayerShape
 from sbs.nn.layers import BitGate
 from sbs.quantization.gates import nested_gates
+from sbs.registry.costs import cost_model
 from sbs.surgery.networks import SearchSpace
 
-Resource = Literal["bops", "memory"]
+
+@dataclass(frozen=True)
+class _KeptSizes:
+    """Sizes of all layers, an entry each, as far as they are kept."""
+
+    macs: Tensor
+    weight_elements: Tensor
+    input_elements: Tensor
 
 
 class ExpectedCost:
@@ -32,7 +40,7 @@ class ExpectedCost:
         self,
         space: SearchSpace,
         shapes: Sequence[LayerShape],
-        resource: Resource,
+        resource: str,
         *,
         propagate: bool,
         device: torch.device,
@@ -42,13 +50,13 @@ class ExpectedCost:
         Args:
             space: the search network.
             shapes: its layers unpruned.
-            resource: ``bops`` (bit operations) or ``memory`` (bytes).
+            resource: name of a cost model.
             propagate: count what pruning takes from the layers that read the pruned filters,
                 besides the filters themselves, which are all that Eq. 14 counts.
             device: where the gates are.
         """
         self.space = space
-        self.resource = resource
+        self._layer_cost = cost_model(resource).layer
         options = [space.layers[shape.name].options for shape in shapes]
         self._weight_bits = _Bits(
             [space.layers[shape.name].weight_gate for shape in shapes],
@@ -74,12 +82,13 @@ class ExpectedCost:
         written, read = shares[self._outputs], shares[self._inputs]
         activations_kept = torch.where(self._depthwise, written, read)
         kernels_kept = torch.where(self._depthwise, written, written * read)
-        weight_bits, activation_bits = self._weight_bits(), self._activation_bits()
-        if self.resource == "bops":
-            return (self._macs * kernels_kept * weight_bits * activation_bits).sum()
-        bits = self._weights * kernels_kept * weight_bits
-        bits = bits + self._activations * activations_kept * activation_bits
-        return bits.sum() / 8
+        sizes = _KeptSizes(
+            macs=self._macs * kernels_kept,
+            weight_elements=self._weights * kernels_kept,
+            input_elements=self._activations * activations_kept,
+        )
+        costs: Tensor = self._layer_cost(sizes, self._weight_bits(), self._activation_bits())
+        return costs.sum()
 
     def _shares(self) -> Tensor:
         """Kept share of every filter gate, and a 1 for layers without one."""

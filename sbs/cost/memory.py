@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from sbs.cost.layers import LayerShape
+from typing import Any
+
+from sbs.registry.costs import CostModel, Sizes
 
 
-def layer_bytes(shape: LayerShape, weight_bits: int, activation_bits: int) -> float:
-    """Bytes of one layer's weights and of its input for one image. A KB is 1000 of them."""
-    bits = shape.weight_elements * weight_bits + shape.input_elements * activation_bits
+def layer_bytes(sizes: Sizes, weight_bits: Any, activation_bits: Any) -> Any:
+    """Bytes of a layer's weights and of its input for one image. A KB is 1000 of them."""
+    bits = sizes.weight_elements * weight_bits + sizes.input_elements * activation_bits
     return bits / 8
+
+
+COSTS = (CostModel("memory", "memory footprint", "KB", 1e3, layer_bytes),)

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from sbs.cost import RESOURCES, policy_cost, prune_shapes, trace_layers
+from sbs.cost.exact import policy_cost
+from sbs.cost.layers import LayerShape, prune_shapes
+from sbs.cost.trace import trace_layers
 from sbs.networks import get_spec
+from sbs.networks.spec import Prunable
 from sbs.policy import FULL_PRECISION, Policy, uniform_policy
+from sbs.registry.costs import cost_models
+
+COLUMNS = ("layer", "filters", "inputs", "kernel", "weight bits", "input bits", "MACs")
+PIPE_WIDTH = 140
+
+
+@dataclass(frozen=True)
+class _Costed:
+    """A network as the cost models see it."""
+
+    name: str
+    image: tuple[int, int, int]
+    layers: Sequence[LayerShape]
+    prunables: Sequence[Prunable]
+
+    def policy(self, bits: int) -> Policy:
+        return uniform_policy(self.name, [layer.name for layer in self.layers], bits)
+
+    def checked(self, policy: Policy) -> Policy:
+        filters = {layer.name: layer.out_channels for layer in self.layers}
+        policy.check_layers(filters, [one.layer for one in self.prunables])
+        return policy
 
 
 def print_cost(
@@ -21,7 +48,7 @@ def print_cost(
     image_size: int | None = None,
     channels: int = 3,
 ) -> None:
-    """Print every layer's shape, bitwidths, bit operations and bytes, and the totals.
+    """Print every layer's shape, bitwidths and costs by all cost models, and the totals.
 
     Args:
         network: network name.
@@ -37,22 +64,21 @@ def print_cost(
     spec = get_spec(network)
     size = image_size or spec.image_size
     model = spec.build(classes or spec.classes, channels)
-    layers = trace_layers(model, (channels, size, size))
-    prunables = spec.prunables(model)
-    names = [layer.name for layer in layers]
-    full = uniform_policy(network, names, FULL_PRECISION)
-    policy = (
-        uniform_policy(network, names, bits) if policy_path is None else Policy.load(policy_path)
-    )
-    policy.check_layers(
-        {layer.name: layer.out_channels for layer in layers}, [one.layer for one in prunables]
-    )
-    table = Table(title=f"{network}, {channels}x{size}x{size} images")
-    for column in ("layer", "filters", "inputs", "kernel", "weight bits", "input bits"):
+    image = (channels, size, size)
+    costed = _Costed(network, image, trace_layers(model, image), spec.prunables(model))
+    policy = costed.policy(bits) if policy_path is None else Policy.load(policy_path)
+    console = Console(width=None if Console().is_terminal else PIPE_WIDTH)
+    console.print(_table(costed, costed.checked(policy)))
+    for line in _totals(costed, policy):
+        console.print(line)
+
+
+def _table(costed: _Costed, policy: Policy) -> Table:
+    table = Table(title=f"{costed.name}, {'x'.join(map(str, costed.image))} images")
+    models = cost_models().values()
+    for column in (*COLUMNS, *(f"{model.name} ({model.unit})" for model in models)):
         table.add_column(column, justify="left" if column == "layer" else "right")
-    for column in ("MACs", "BOPs (M)", "memory (KB)"):
-        table.add_column(column, justify="right")
-    for shape in prune_shapes(layers, prunables, policy):
+    for shape in prune_shapes(costed.layers, costed.prunables, policy):
         chosen = policy.layers[shape.name]
         widths = chosen.weight_bits, chosen.activation_bits
         table.add_row(
@@ -62,12 +88,19 @@ def print_cost(
             "x".join(map(str, shape.kernel)),
             *map(str, widths),
             f"{shape.macs:,}",
-            f"{RESOURCES['bops'](shape, *widths) / 1e6:.2f}",
-            f"{RESOURCES['memory'](shape, *widths) / 1e3:.2f}",
+            *(f"{model.layer(shape, *widths) / model.scale:.2f}" for model in models),
         )
-    console = Console(width=None if Console().is_terminal else 140)
-    console.print(table)
-    for resource, unit, scale in (("bops", "M BOPs", 1e6), ("memory", "KB", 1e3)):
-        total = policy_cost(layers, prunables, policy, resource)
-        whole = policy_cost(layers, prunables, full, resource)
-        console.print(f"total {total / scale:.2f} {unit}, {whole / total:.1f} times below 32 bit")
+    return table
+
+
+def _totals(costed: _Costed, policy: Policy) -> list[str]:
+    lines = []
+    for model in cost_models().values():
+        total, whole = (
+            policy_cost(costed.layers, costed.prunables, one, model.name)
+            for one in (policy, costed.policy(FULL_PRECISION))
+        )
+        lines.append(
+            f"total {total / model.scale:.2f} {model.unit}, {whole / total:.1f} times below 32 bit"
+        )
+    return lines

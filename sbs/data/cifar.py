@@ -42,6 +42,11 @@ class CifarFacts:
     digest: str | None
 
 
+DATASETS = {
+    "cifar10": {"label": "CIFAR-10", "classes": 10, "image": (3, 32, 32)},
+    "cifar100": {"label": "CIFAR-100", "classes": 100, "image": (3, 32, 32)},
+}
+
 CIFAR = {
     "cifar10": CifarFacts(10, "label", None),
     "cifar100": CifarFacts(
@@ -50,7 +55,7 @@ CIFAR = {
 }
 
 
-def load_cifar(name: str, directory: Path | None, cache: Path) -> Dataset:
+def load(name: str, directory: Path | None, cache: Path) -> Dataset:
     """CIFAR images, checked.
 
     Args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from sklearn.datasets import load_digits as sklearn_digits
@@ -9,14 +11,17 @@ from sklearn.model_selection import train_test_split
 
 from sbs.data.images import Dataset, ImageSet, make_dataset
 
+DATASETS = {"digits": {"label": "digits", "classes": 10, "image": (1, 8, 8)}}
+
 TEST_SHARE = 0.25
 SPLIT_SEED = 0
 
 
-def load_digits() -> Dataset:
+def load(name: str, directory: Path | None, cache: Path) -> Dataset:
     """Digits as 1x8x8 images, a quarter of each class held out for testing.
 
     The split never changes, so that results compare. Pixel values 0 to 16 become 0 to 255.
+    They come with scikit-learn: neither a folder nor a download is needed.
     """
     images, labels = sklearn_digits(return_X_y=True)
     pixels = np.rint(images * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 from sbs.data.images import Dataset, save_dataset
-from sbs.errors import SBSError
+from sbs.registry.datasets import dataset as registered_dataset
 
-DATASETS = ("digits", "cifar10", "cifar100")
 DATA_DIR = "SBS_DATA_DIR"
 
 
@@ -16,7 +16,7 @@ def fetch(name: str, output: Path, directory: Path | None = None) -> Dataset:
     """Get a dataset, check it, and write it to ``output``.
 
     Args:
-        name: one of :data:`DATASETS`.
+        name: a registered dataset.
         output: the file to write.
         directory: folder with a local copy; by default the one named by ``SBS_DATA_DIR``, and
             without that a download.
@@ -26,15 +26,7 @@ def fetch(name: str, output: Path, directory: Path | None = None) -> Dataset:
     """
     if directory is None and os.environ.get(DATA_DIR):
         directory = Path(os.environ[DATA_DIR])
-    if name == "digits":
-        from sbs.data.digits import load_digits
-
-        dataset = load_digits()
-    elif name in DATASETS:
-        from sbs.data.cifar import load_cifar
-
-        dataset = load_cifar(name, directory, output.parent / "downloads")
-    else:
-        raise SBSError(f"unknown dataset {name!r}; known are {', '.join(DATASETS)}")
+    source = import_module(registered_dataset(name).module)
+    dataset: Dataset = source.load(name, directory, output.parent / "downloads")
     save_dataset(dataset, output)
     return dataset

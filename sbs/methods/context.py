@@ -1,31 +1,30 @@
-"""What a method gets, and what it gives back."""
+"""What a search gets, and what it gives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
-from sbs.config.settings import (
-    DQSettings,
-    HAQSettings,
-    MultipathSettings,
-    RuntimeSettings,
-    SearchSettings,
-    TrainSettings,
-)
-from sbs.config.target import parse_target
-from sbs.cost import LayerShape, policy_cost
-from sbs.data import TrainBatches
+from sbs.config.settings import RuntimeSettings, SearchSettings, TrainSettings
+from sbs.cost.exact import policy_cost
+from sbs.cost.layers import LayerShape
+from sbs.cost.reach import Reach
+from sbs.data.batches import TrainBatches
 from sbs.errors import SBSError
 from sbs.networks import NetworkSpec
-from sbs.policy import Policy, uniform_policy
+from sbs.policy import Policy
+from sbs.registry.methods import Method
 from sbs.runtime.progress import Reporter
 from sbs.training.loop import Batches, Progression, Task, fit
+
+S = TypeVar("S", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,14 @@ class SearchContext:
     """Everything that a search may use.
 
     Attributes:
+        method: facts of the method.
         spec: the network's description.
         model: the pretrained network M0, plain, on the device; the method may take it apart.
         shapes: its layers, in forward order.
-        batches: training images.
+        make_batches: training images in batches of a size.
         settings: the search section of the scale.
+        sections: the method's own sections.
+        lowest_bits: smallest bitwidth that the method may give a layer.
         runtime: precision and memory format.
         device: where to compute.
         seed: seed of everything random.
@@ -45,16 +47,16 @@ class SearchContext:
         identity: digests of all that decides the result.
         reporter: where progress goes.
         image: (C, H, W) of an image.
-        multipath: the section of multi-path methods, for those.
-        dq: the section of DQ, for it.
-        haq: the section of HAQ, for it.
     """
 
+    method: Method
     spec: NetworkSpec
     model: nn.Module
     shapes: tuple[LayerShape, ...]
-    batches: TrainBatches
+    make_batches: Callable[[int], TrainBatches]
     settings: SearchSettings
+    sections: Mapping[str, BaseModel]
+    lowest_bits: int
     runtime: RuntimeSettings
     device: torch.device
     seed: int
@@ -62,9 +64,22 @@ class SearchContext:
     identity: dict[str, Any]
     reporter: Reporter
     image: tuple[int, ...]
-    multipath: MultipathSettings | None = None
-    dq: DQSettings | None = None
-    haq: HAQSettings | None = None
+
+    @cached_property
+    def batches(self) -> TrainBatches:
+        """Training images in batches of the search."""
+        return self.make_batches(self.settings.batch_size)
+
+    def section(self, kind: type[S]) -> S:
+        """The method's own section of a type.
+
+        Raises:
+            SBSError: the settings have none.
+        """
+        found = next((one for one in self.sections.values() if isinstance(one, kind)), None)
+        if found is None:
+            raise SBSError(f"--settings: missing section of {kind.__name__}")
+        return found
 
     def with_settings(self, settings: SearchSettings) -> SearchContext:
         """The same with other search settings."""
@@ -87,7 +102,7 @@ class SearchContext:
         """
         return fit(
             task,
-            batches or self.batches,
+            self.batches if batches is None else batches,
             settings or self.settings,
             self.runtime,
             device=self.device,
@@ -107,33 +122,22 @@ class SearchContext:
         return cost_of
 
     def target_cost(self) -> float | None:
-        """The cost to land on, in the unit of the resource; None if λ is fixed."""
-        if self.settings.target is None:
-            return None
-        target = parse_target(self.settings.target)
-        if target.reference_bits is None:
-            return target.factor
-        reference = uniform_policy(self.spec.name, self.layer_names, target.reference_bits)
-        return target.factor * self.exact_cost()(reference)
-
-    def reachable_target(self, lowest_bits: int) -> float | None:
-        """:meth:`target_cost`, which bitwidths alone can reach.
-
-        Args:
-            lowest_bits: smallest bitwidth of a searched layer.
+        """The cost to land on, in the unit of the resource; None if λ is fixed. Before surgery.
 
         Raises:
-            SBSError: the lowest bits everywhere cost more.
+            SBSError: the method cannot get the network so small.
         """
-        target = self.target_cost()
-        cheapest = uniform_policy(self.spec.name, self.layer_names, lowest_bits)
-        if target is not None and (cost := self.exact_cost()(cheapest)) > target:
-            raise SBSError(
-                f"search.target: {self.settings.target!r} is {target:.4g} in "
-                f"{self.settings.resource}, but {self.spec.name} with {lowest_bits} bits in every "
-                f"searched layer takes {cost:.4g}; give a larger target"
-            )
-        return target
+        if self.settings.target is None:
+            return None
+        reach = Reach(
+            self.spec.name,
+            self.shapes,
+            self.spec.prunables(self.model),
+            self.settings.resource,
+            self.lowest_bits,
+            self.settings.group_size if self.method.filters else None,
+        )
+        return reach.checked(self.settings.target)
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,3 @@ class SearchResult:
     target: float | None = None
     progression: Progression = field(default_factory=Progression)
     trajectory: list[dict[str, Any]] = field(default_factory=list)
-
-
-SearchMethod: TypeAlias = Callable[[SearchContext], SearchResult]

@@ -1,22 +1,21 @@
-"""The networks of the paper, by name."""
+"""The networks of the paper, by name.
+
+A module here, or one of another package, registers networks by a dictionary ``NETWORKS`` and a
+function ``spec(name)`` that describes each.
+"""
 
 from __future__ import annotations
 
-from torch import nn
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from sbs.errors import SBSError
-from sbs.networks import resnet_cifar
 from sbs.networks.spec import NetworkSpec, Prunable
+from sbs.registry.networks import network
 
-__all__ = ["NetworkSpec", "Prunable", "build_network", "get_spec", "network_names"]
+if TYPE_CHECKING:
+    from torch import nn
 
-CIFAR_RESNETS = {f"resnet{depth}": depth for depth in (20, 32, 44, 56)}
-TORCHVISION = ("resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3")
-
-
-def network_names() -> list[str]:
-    """Names that :func:`get_spec` knows."""
-    return [*CIFAR_RESNETS, *TORCHVISION]
+__all__ = ["NetworkSpec", "Prunable", "build_network", "get_spec"]
 
 
 def get_spec(name: str) -> NetworkSpec:
@@ -25,14 +24,8 @@ def get_spec(name: str) -> NetworkSpec:
     Raises:
         SBSError: there is no network of this name.
     """
-    if name in CIFAR_RESNETS:
-        return resnet_cifar.spec(CIFAR_RESNETS[name])
-    if name in TORCHVISION:
-        # torchvision takes a second to import, which the small networks need not wait for.
-        from sbs.networks.torchvision_models import specs
-
-        return next(spec for spec in specs() if spec.name == name)
-    raise SBSError(f"unknown network {name!r}; known are {', '.join(network_names())}")
+    spec: NetworkSpec = import_module(network(name).module).spec(name)
+    return spec
 
 
 def build_network(name: str, classes: int, in_channels: int = 3) -> nn.Module:

@@ -13,6 +13,13 @@ from torch import Tensor, nn
 
 from sbs.networks.spec import NetworkSpec, Prunable
 
+NETWORKS = {
+    "resnet20": {"label": "ResNet-20"},
+    "resnet32": {"label": "ResNet-32"},
+    "resnet44": {"label": "ResNet-44"},
+    "resnet56": {"label": "ResNet-56"},
+}
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
@@ -73,10 +80,11 @@ class CifarResNet(nn.Module):
         return result
 
 
-def spec(depth: int) -> NetworkSpec:
-    """Description of the CIFAR ResNet of a depth 6 n + 2."""
+def spec(name: str) -> NetworkSpec:
+    """Description of one of :data:`NETWORKS`."""
+    depth = int(name.removeprefix("resnet"))
     return NetworkSpec(
-        name=f"resnet{depth}",
+        name=name,
         build=partial(CifarResNet, depth),
         prunables=_prunables,
         signed_inputs=lambda model: frozenset({"conv1"}),

@@ -23,6 +23,13 @@ from torchvision.ops.misc import SqueezeExcitation
 from sbs.errors import SBSError
 from sbs.networks.spec import NetworkSpec, Prunable
 
+NETWORKS = {
+    "resnet18": {"label": "ResNet-18"},
+    "resnet50": {"label": "ResNet-50"},
+    "mobilenet_v2": {"label": "MobileNetV2", "published": "mobilenetv2"},
+    "mobilenet_v3": {"label": "MobileNetV3", "published": "mobilenetv3"},
+}
+
 IMAGENET = {"image_size": 224, "classes": 1000}
 
 # kernel, expansion, outputs, squeeze-and-excitation, activation, stride
@@ -45,8 +52,12 @@ MOBILENET_V3_LARGE = (
 )
 
 
-def specs() -> list[NetworkSpec]:
-    """Descriptions of the four networks."""
+def spec(name: str) -> NetworkSpec:
+    """Description of one of :data:`NETWORKS`."""
+    return next(one for one in _specs() if one.name == name)
+
+
+def _specs() -> list[NetworkSpec]:
     return [
         NetworkSpec("resnet18", _plain("resnet18"), _basic, _image_only("conv1"), **IMAGENET),
         NetworkSpec("resnet50", _plain("resnet50"), _bottleneck, _image_only("conv1"), **IMAGENET),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sbs.errors import SBSError
 from sbs.provenance.records import RunRecord, atomic_write
-from sbs.results.budgets import search_share
+from sbs.registry.methods import methods
 
 KEY = ["network", "method", "variant", "seed"]
 SEARCH_COLUMNS = {
@@ -76,8 +76,16 @@ def _row(record: RunRecord, search: RunRecord | None) -> dict[str, Any]:
     searched = search is not None and search.history
     for name, column in SEARCH_COLUMNS.items():
         row[column] = getattr(search, name) if searched else None
-    row[SHARE] = search_share(search.method, search.settings) if search else None
+    row[SHARE] = _search_share(search) if search else None
     return row
+
+
+def _search_share(search: RunRecord) -> float | None:
+    """Share of its authors' search; None for methods that do not train, or are not installed."""
+    known = methods().get(search.method)
+    if known is None or known.search_share is None:
+        return None
+    return known.search_share(search.settings)
 
 
 def _columns() -> list[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from torch import nn
 
 from sbs.config.settings import FinetuneSettings, RuntimeSettings
-from sbs.data import EvalBatches, load_dataset
+from sbs.data.batches import EvalBatches
+from sbs.data.images import load_dataset
 from sbs.export.packed import is_export
 from sbs.export.packed import load as load_export
 from sbs.networks import NetworkSpec, get_spec

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sbs.config.settings import DQSettings, HAQSettings, MultipathSettings, SearchSettings
-from sbs.methods import SearchContext, get_method, module_of
+from sbs.config.settings import SearchSettings
+from sbs.methods.context import SearchContext, SearchResult
+from sbs.registry.methods import Method, method
 from sbs.runtime import checkpoints
 from sbs.stages.stage_run import Job, StageRun
 from sbs.training.loop import discard
@@ -13,30 +14,10 @@ from sbs.training.loop import discard
 
 def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, record: Path) -> None:
     """Find a policy with the job's method."""
-    stage = StageRun("search", job, data, {"pretrained": pretrained}, module_of(job.method))
-    settings: SearchSettings = stage.section("search", SearchSettings)
-    multipath = stage.section("multipath", MultipathSettings, required=False)
-    dq = stage.section("dq", DQSettings, required=False)
+    chosen = method(job.method)
+    stage = StageRun("search", job, data, {"pretrained": pretrained}, method_name=chosen.name)
     checkpoints.load_into(stage.model, checkpoints.read_weights(pretrained), str(pretrained))
-    result = get_method(job.method)(
-        SearchContext(
-            spec=stage.spec,
-            model=stage.to_device(stage.model),
-            shapes=stage.shapes,
-            batches=stage.train_batches((dq or settings).batch_size),
-            settings=settings,
-            runtime=stage.runtime,
-            device=stage.device,
-            seed=job.seed,
-            resume=job.resume,
-            identity=stage.identity,
-            reporter=stage.reporter,
-            image=stage.image,
-            multipath=multipath,
-            dq=dq,
-            haq=stage.section("haq", HAQSettings, required=False),
-        )
-    )
+    result: SearchResult = chosen.load()(context_of(stage, chosen))
     checkpoints.save_weights(result.state, weights)
     result.policy.save(policy)
     stage.record(
@@ -46,3 +27,26 @@ def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, rec
         trajectory=result.trajectory,
     ).save(record)
     discard(job.resume)
+
+
+def context_of(stage: StageRun, chosen: Method) -> SearchContext:
+    """What the search of a method gets."""
+    settings: SearchSettings = stage.section("search", SearchSettings)
+    needed = chosen.needed_sections(stage.job.settings["search"])
+    return SearchContext(
+        method=chosen,
+        spec=stage.spec,
+        model=stage.to_device(stage.model),
+        shapes=stage.shapes,
+        make_batches=stage.train_batches,
+        settings=settings,
+        sections={name: stage.section(name, chosen.sections[name]) for name in needed},
+        lowest_bits=chosen.lowest_bits(stage.job.settings),
+        runtime=stage.runtime,
+        device=stage.device,
+        seed=stage.job.seed,
+        resume=stage.job.resume,
+        identity=stage.identity,
+        reporter=stage.reporter,
+        image=stage.image,
+    )

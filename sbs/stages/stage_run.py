@@ -10,15 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sbs.config.settings import (
-    DataSettings,
-    RuntimeSettings,
-    TrainSettings,
-    canonical_json,
-    validated,
-)
-from sbs.cost import policy_cost, trace_layers
-from sbs.data import Augmentation, EvalBatches, TrainBatches, load_dataset
+from sbs.config.scale import canonical_json, validated
+from sbs.config.settings import DataSettings, RuntimeSettings, TrainSettings
+from sbs.cost.exact import policy_cost
+from sbs.cost.trace import trace_layers
+from sbs.data.batches import Augmentation, EvalBatches, TrainBatches
+from sbs.data.images import load_dataset
 from sbs.errors import SBSError
 from sbs.networks import build_network, get_spec
 from sbs.policy import FULL_PRECISION, Policy, uniform_policy
@@ -30,6 +27,7 @@ from sbs.provenance.records import (
     software_versions,
 )
 from sbs.provenance.sources import source_digest
+from sbs.registry.code import stage_modules
 from sbs.runtime.device import choose_device, device_name, peak_memory_bytes
 from sbs.runtime.progress import Reporter
 from sbs.runtime.seeding import derive_seed, seed_everything, use_deterministic_algorithms
@@ -64,7 +62,8 @@ class StageRun:
         job: Job,
         data: Path,
         inputs: Mapping[str, Path],
-        *modules: str,
+        *,
+        method_name: str | None = None,
     ) -> None:
         """Check the settings, read the data, build the plain network.
 
@@ -73,10 +72,10 @@ class StageRun:
             job: which run.
             data: the dataset file.
             inputs: other files that decide the result, by name.
-            modules: what the result depends on besides the stage's own module.
+            method_name: method whose code decides the result.
         """
         self.stage, self.job = stage, job
-        self.modules = (f"sbs.stages.{stage}", *modules)
+        self.modules = stage_modules(stage, job.network, method_name)
         self.data_settings = self.section("data", DataSettings)
         self.runtime = self.section("runtime", RuntimeSettings)
         self.device = choose_device(self.runtime)
@@ -96,10 +95,12 @@ class StageRun:
         self.prunables = self.spec.prunables(self.model)
         self.reporter = Reporter(job.title)
 
-    def section(self, name: str, kind: type[Any], *, required: bool = True) -> Any:
-        """One section of the settings, checked; None if it is neither there nor required."""
-        if name not in self.job.settings and not required:
-            return None
+    def section(self, name: str, kind: type[Any]) -> Any:
+        """One section of the settings, checked.
+
+        Raises:
+            SBSError: it is missing, or a key of it is wrong.
+        """
         if name not in self.job.settings:
             raise SBSError(f"--settings: missing section {name!r}")
         return validated(kind, self.job.settings[name], f"--settings {name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from sbs.cost import LayerShape
+from sbs.cost.layers import LayerShape
 from sbs.networks import Prunable
 
 

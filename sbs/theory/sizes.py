@@ -6,9 +6,10 @@ import math
 
 import pandas as pd
 
-from sbs.cost import trace_layers
-from sbs.networks import get_spec, network_names
+from sbs.cost.trace import trace_layers
+from sbs.networks import get_spec
 from sbs.quantization.packing import WORD, codes_per_word, wasted_bits
+from sbs.registry.networks import networks
 from sbs.theory.search_space import choices, equation_k
 
 PACKED_BITWIDTHS = (2, 3, 4, 6, 8, 12)
@@ -37,7 +38,7 @@ def search_spaces() -> pd.DataFrame:
     this project can end with.
     """
     rows = []
-    for name in network_names():
+    for name in networks():
         spec = get_spec(name)
         model = spec.build(spec.classes, 3)
         layers = trace_layers(model, (3, spec.image_size, spec.image_size))

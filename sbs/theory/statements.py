@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from sbs.errors import SBSError
-from sbs.networks import get_spec, network_names
+from sbs.networks import get_spec
 from sbs.nn.layers import LayerOptions
 from sbs.nn.multipath import SharedRangePath, multipath_layers
 from sbs.policy import Bitwidths
 from sbs.quantization.bit_sharing import decompose
 from sbs.quantization.uniform import discretize, num_steps
+from sbs.registry.networks import networks
 from sbs.theory import exact
 from sbs.theory.search_space import resnet18_by_the_paper
 
@@ -181,7 +182,7 @@ def equation_k() -> Outcome:
 def single_path() -> Outcome:
     """Weights of every network with a path a bitwidth, and with one; of searched layers and all."""
     failures, saved = 0, []
-    for name in network_names():
+    for name in networks():
         before, searched = _parameters_by_paths(name, 1)
         after, weights = _parameters_by_paths(name, len(CANDIDATES))
         failures += weights != len(CANDIDATES) * searched

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from sbs.config.settings import RuntimeSettings, TrainSettings, canonical_json
+from sbs.config.scale import canonical_json
+from sbs.config.settings import RuntimeSettings, TrainSettings
 from sbs.errors import SBSError
 from sbs.provenance.records import atomic_write, directory_lock, sha256_of_text
 from sbs.runtime.device import autocast, synchronize

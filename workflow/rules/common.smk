@@ -5,14 +5,16 @@ import shutil
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from sbs.config.settings import Scale, canonical_json, stage_settings, validated
+from sbs.config.scale import canonical_json, scale_type, stage_settings, validated
 from sbs.errors import SBSError
 from sbs.config.experiments import load_experiments
-from sbs.methods import module_of
+from sbs.registry.code import stage_modules
+from sbs.registry.datasets import dataset, datasets
+from sbs.registry.methods import method
 from sbs.provenance.sources import source_digest
 
 try:
-    scale = validated(Scale, config, "scale file")
+    scale = validated(scale_type(), config, "scale file")
     experiments = load_experiments(Path("config/experiments.tsv"), scale)
 except SBSError as error:
     raise WorkflowError(str(error)) from None
@@ -27,6 +29,7 @@ def alternatives(values):
 
 
 wildcard_constraints:
+    dataset=alternatives(datasets()),
     network=alternatives(scale.networks),
     method=alternatives(row.method for row in experiments),
     variant=alternatives(row.variant for row in experiments),
@@ -50,9 +53,14 @@ def settings(stage):
     return of_run
 
 
-def search_code(wildcards):
-    """Digest of the code that a search depends on: that of its own method only."""
-    return source_digest("sbs.stages.search", module_of(wildcards.method))
+def code(stage):
+    """Function of wildcards: the digest of the code that decides the result of a stage."""
+
+    def of_run(wildcards):
+        method_name = wildcards.method if stage == "search" else None
+        return source_digest(*stage_modules(stage, wildcards.network, method_name))
+
+    return of_run
 
 
 def pretrained_seed(seed):
@@ -68,11 +76,8 @@ def pretrained_weights(wildcards):
 
 
 def starting_weights(wildcards):
-    """Weights that fine-tuning starts from.
-
-    HAQ ends with M0 as it is and the ranges of its quantizers; DQ's network is finished already.
-    """
-    if scale.finetune.start == "pretrained" and wildcards.method not in ("haq", "dq"):
+    """Weights that fine-tuning starts from."""
+    if scale.finetune.start == "pretrained" and not method(wildcards.method).own_start:
         return pretrained_weights(wildcards)
     run = "{0.network}/{0.method}/{0.variant}/seed-{0.seed}".format(wildcards)
     return f"<results>/search/{run}/weights.safetensors"
@@ -98,7 +103,7 @@ def exported(wildcards):
     return [
         f"<results>/export/{row.network}/{row.method}/{row.variant}/seed-{scale.seeds[0]}/sizes.json"
         for row in rows_of_table
-        if row.method != "sbs_p"
+        if method(row.method).quantizes
     ]
 
 

@@ -7,6 +7,8 @@ rule fetch:
         "../../environment.yml"
     params:
         directory=f"--directory {scale.data.directory}" if scale.data.directory else "",
-        code=source_digest("sbs.data.fetch"),
+        code=lambda wildcards: source_digest(
+            "sbs.data.fetch", dataset(wildcards.dataset).module
+        ),
     shell:
         "sbs fetch {wildcards.dataset} --output {output.data} {params.directory} > {log} 2>&1"

@@ -21,7 +21,7 @@ rule pretrain:
     params:
         settings=settings("pretrain"),
         scale=scale.scale,
-        code=source_digest("sbs.stages.pretrain"),
+        code=code("pretrain"),
     shell:
         "sbs pretrain --network {wildcards.network} --seed {wildcards.seed}"
         " --scale {params.scale} --settings {params.settings:q} --data {input.data}"
@@ -49,7 +49,7 @@ rule search:
     params:
         settings=settings("search"),
         scale=scale.scale,
-        code=search_code,
+        code=code("search"),
     shell:
         "sbs search --network {wildcards.network} --method {wildcards.method}"
         " --variant {wildcards.variant} --seed {wildcards.seed} --scale {params.scale}"
@@ -78,7 +78,7 @@ rule finetune:
     params:
         settings=settings("finetune"),
         scale=scale.scale,
-        code=source_digest("sbs.stages.finetune"),
+        code=code("finetune"),
     shell:
         "sbs finetune --network {wildcards.network} --method {wildcards.method}"
         " --variant {wildcards.variant} --seed {wildcards.seed} --scale {params.scale}"

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from sbs.cost import RESOURCES, LayerShape, policy_cost
-from sbs.data import TrainBatches
+from sbs.cost.exact import policy_cost
+from sbs.cost.layers import LayerShape
+from sbs.data.batches import TrainBatches
 from sbs.methods.context import SearchContext
 from sbs.methods.penalty import BAND
 from sbs.nn.layers import LayerOptions
 from sbs.nn.multipath import DoReFaPactPath, MultiPathConv2d, SharedRangePath, multipath_layers
 from sbs.policy import Bitwidths, LayerPolicy, Policy, Quantizer, uniform_policy
+from sbs.registry.costs import cost_model
 from sbs.runtime.seeding import derive_seed
 from sbs.surgery.networks import plain_state, quantized_network
 
@@ -91,10 +93,9 @@ class MultiPathSpace:
         return state
 
     def best_policy(
-        self, batches: TrainBatches, context: SearchContext, target: float | None
+        self, batches: TrainBatches, context: SearchContext, samples: int, target: float | None
     ) -> Policy:
-        """The sampled policy with the highest accuracy on the logits' images."""
-        assert context.multipath is not None
+        """The best of so many sampled policies by accuracy on the logits' images."""
         generator = torch.Generator().manual_seed(derive_seed(context.seed, "policies"))
 
         def cost_of(chosen: Sequence[int]) -> float:
@@ -102,9 +103,7 @@ class MultiPathSpace:
             return policy_cost(self.shapes, (), policy, context.settings.resource)
 
         probabilities = self.probabilities().cpu()
-        candidates = sample_policies(
-            probabilities, cost_of, target, context.multipath.samples, generator
-        )
+        candidates = sample_policies(probabilities, cost_of, target, samples, generator)
         scores = [self._accuracy(chosen, batches, context) for chosen in candidates]
         best = max(range(len(candidates)), key=scores.__getitem__)
         context.reporter.line(f"best of {len(candidates)} policies: {100 * scores[best]:.2f} %")
@@ -197,7 +196,7 @@ def _path_costs(
     context: SearchContext,
 ) -> tuple[Tensor, Tensor]:
     """Cost of every path (L, K), and of the layers without paths."""
-    cost = RESOURCES[context.settings.resource]
+    cost = cost_model(context.settings.resource).layer
     by_name = {shape.name: shape for shape in shapes}
     costs = [[float(cost(by_name[name], b, b)) for b in bitwidths] for name in layers]
     fixed = sum(cost(s, ENDS_BITS, ENDS_BITS) for s in shapes if s.name not in layers)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sbs.methods import dnas, sbs
 from sbs.methods.context import SearchContext, SearchResult
+from sbs.methods.multipath import search as multipath
+from sbs.methods.single_path import search as single_path
 
 
 def search(context: SearchContext) -> SearchResult:
     """A single path of nested bitwidths, or a path with its own weights for each bitwidth."""
     if context.settings.bit_sharing:
-        return sbs.search(context, quantize=True, prune=False)
-    return dnas.search(context, quantizer="interval")
+        return single_path.search(context, quantize=True, prune=False)
+    return multipath.search(context, quantizer="interval")

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from sbs.cost import LayerShape
+from sbs.cost.layers import LayerShape
 
 Bits = dict[str, tuple[int, int]]
 """Weight and activation bits of each searched layer."""

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from sbs.config.settings import HAQSettings
 from sbs.errors import SBSError
-from sbs.methods.calibration import Calibration
 from sbs.methods.context import SearchContext, SearchResult
-from sbs.methods.haq_agent import Agent
-from sbs.methods.haq_env import Bits, PrecisionEnv
+from sbs.methods.haq import HAQSettings
+from sbs.methods.haq.agent import Agent
+from sbs.methods.haq.calibration import Calibration
+from sbs.methods.haq.environment import Bits, PrecisionEnv
 from sbs.policy import LayerPolicy, Policy
 from sbs.provenance.records import directory_lock
 from sbs.runtime.device import autocast
@@ -41,10 +41,8 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 4e-5
 
 def search(context: SearchContext) -> SearchResult:
     """Search by reinforcement."""
-    settings = context.haq
-    if settings is None:
-        raise SBSError("--settings: missing section 'haq'")
-    target = context.reachable_target(settings.lowest_bits)
+    settings = context.section(HAQSettings)
+    target = context.target_cost()
     if target is None:
         raise SBSError("search.target: HAQ enforces a budget; give one, such as '4-bit'")
     proposals = Proposals(context, settings)

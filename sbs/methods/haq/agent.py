@@ -18,7 +18,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
-from sbs.methods.haq_env import PrecisionEnv, Vector
+from sbs.methods.haq.environment import PrecisionEnv, Vector
 
 HIDDEN = [300, 300]
 ACTOR_RATE, CRITIC_RATE = 1e-4, 1e-3

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 
 from sbs.errors import SBSError
-from sbs.methods.gate_search import extract_policy, kept_filters
 from sbs.methods.penalty import BAND
+from sbs.methods.single_path.task import extract_policy, kept_filters
 from sbs.nn.filter_gate import FilterGate
 from sbs.nn.layers import BitGate
 from sbs.policy import LayerPolicy, Policy

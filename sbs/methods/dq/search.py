@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from sbs.config.settings import DQSettings
-from sbs.cost import policy_cost
+from sbs.cost.exact import policy_cost
+from sbs.cost.reach import Reach
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
+from sbs.methods.dq import DQSettings
 from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, uniform_policy
 from sbs.surgery.dq import dq_network, kilobytes, layer_bits, quantizers
 from sbs.surgery.networks import plain_state
@@ -31,18 +32,16 @@ FIRST_BITS = 8
 
 def search(context: SearchContext) -> SearchResult:
     """Train once; the policy and the weights are what comes of it."""
-    settings = context.dq
-    if settings is None:
-        raise SBSError("--settings: missing section 'dq'")
+    settings = context.section(DQSettings)
     share = _share_of_full(context)
     model = dq_network(context.model, settings.start_bits)
     task = DQTask(model, settings, share)
-    progression = context.fit(task, settings)
+    progression = context.fit(task, settings, context.make_batches(settings.batch_size))
     if task.fitting is not None:
         model.load_state_dict(task.fitting)
     else:
         context.reporter.line(
-            f"no epoch kept to the sizes of {context.settings.target!r}, and the last network is "
+            f"no epoch kept to the sizes of {context.settings.target}, and the last network is "
             "taken: see 'excess' in the history. Try a larger dq.margin, or more dq.epochs"
         )
     bits = layer_bits(model, context.image, FIRST_BITS)
@@ -142,15 +141,15 @@ def _side(signed: bool) -> str:
 
 def _share_of_full(context: SearchContext) -> float:
     """Memory of the target over that of full precision, with a 'k-bit' target read as memory."""
-    memory = context.settings.model_copy(update={"resource": "memory"})
-    target = context.with_settings(memory).target_cost()
+    target = context.settings.target
     if target is None:
         raise SBSError("search.target: DQ needs a target; give '4-bit' or the like")
+    cost = Reach(context.spec.name, context.shapes, (), "memory", FULL_PRECISION, None).cost(target)
     full = uniform_policy(context.spec.name, context.layer_names, FULL_PRECISION)
-    share = target / policy_cost(context.shapes, (), full, "memory")
+    share = cost / policy_cost(context.shapes, (), full, "memory")
     if share > 1:
         raise SBSError(
-            f"search.target: {context.settings.target!r} is more memory than full precision takes; "
+            f"search.target: {target.text!r} is more memory than full precision takes; "
             "DQ constrains memory, so give 'k-bit', 'x full' or a number of bytes"
         )
     return share

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sbs.cost.expected import ExpectedCost
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
-from sbs.methods.gate_search import SearchTask, extract_policy, penalty_of
-from sbs.methods.landing import land
+from sbs.methods.single_path.landing import land
+from sbs.methods.single_path.task import SearchTask, extract_policy, penalty_of
 from sbs.policy import FULL_PRECISION, uniform_policy
 from sbs.surgery.networks import SearchSpace, plain_state, search_network
 
@@ -22,7 +22,7 @@ def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResu
     settings = context.settings
     if not settings.bit_sharing:
         raise SBSError("search.bit_sharing: false is for sbs_q, which searches bitwidths alone")
-    target = context.target_cost() if prune else context.reachable_target(settings.bitwidths[0])
+    target = context.target_cost()
     space = build_space(context, quantize=quantize, prune=prune)
     steps = settings.epochs * len(context.batches)
     cost_of = context.exact_cost()

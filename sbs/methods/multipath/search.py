@@ -22,11 +22,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from sbs.config.settings import MultipathSettings, SearchSettings
-from sbs.data import TrainBatches
-from sbs.errors import SBSError
+from sbs.config.settings import SearchSettings
+from sbs.data.batches import TrainBatches
 from sbs.methods.context import SearchContext, SearchResult
-from sbs.methods.path_space import MultiPathSpace
+from sbs.methods.multipath import MultipathSettings
+from sbs.methods.multipath.space import MultiPathSpace
 from sbs.methods.penalty import FixedPenalty, SteeredPenalty, natural_penalty
 from sbs.policy import Quantizer
 from sbs.runtime.seeding import derive_seed
@@ -40,16 +40,15 @@ def search(context: SearchContext, *, quantizer: Quantizer) -> SearchResult:
         context: network, data and settings.
         quantizer: ``dorefa_pact`` is DNAS, ``interval`` is SBS-Q without bit sharing.
     """
-    if context.multipath is None:
-        raise SBSError("--settings: missing section 'multipath'")
-    target = context.reachable_target(context.settings.bitwidths[0])
+    multipath = context.section(MultipathSettings)
+    target = context.target_cost()
     space = MultiPathSpace(context, quantizer)
-    weight_batches, logit_batches = _split(context)
+    weight_batches, logit_batches = _split(context, multipath.weight_share)
     task = MultiPathTask(
-        space, context.settings, context.multipath, target, len(weight_batches), len(logit_batches)
+        space, context.settings, multipath, target, len(weight_batches), len(logit_batches)
     )
     progression = context.fit(task, batches=Alternating(weight_batches, logit_batches))
-    policy = space.best_policy(logit_batches, context, target)
+    policy = space.best_policy(logit_batches, context, multipath.samples, target)
     return SearchResult(policy, space.state_of(policy), target, progression, task.trajectory)
 
 
@@ -182,11 +181,10 @@ class MultiPathTask:
         self.trajectory = state["trajectory"]
 
 
-def _split(context: SearchContext) -> tuple[TrainBatches, TrainBatches]:
+def _split(context: SearchContext, weight_share: float) -> tuple[TrainBatches, TrainBatches]:
     """Training images for weights and for logits, at random by the seed."""
-    assert context.multipath is not None
     images = context.batches.images
     generator = torch.Generator().manual_seed(derive_seed(context.seed, "split"))
     order = torch.randperm(images, generator=generator)
-    cut = round(context.multipath.weight_share * images)
+    cut = round(weight_share * images)
     return context.batches.part(order[:cut]), context.batches.part(order[cut:])

@@ -1,0 +1,201 @@
+"""Scale files: how to load one, and what each stage gets of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, create_model, field_validator
+
+from sbs.config.settings import (
+    DataSettings,
+    FinetuneSettings,
+    NetworkName,
+    PretrainSettings,
+    RuntimeSettings,
+    SearchSettings,
+    Section,
+)
+from sbs.errors import SBSError
+from sbs.registry.methods import method, section_types
+
+LONGEST_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
+
+
+class Scale(Section):
+    """A scale file: everything that an experiment needs besides its row of the sheet.
+
+    Files are read as :func:`scale_type`, which has the sections of methods too.
+    """
+
+    scale: str = Field(pattern=r"^[a-z0-9-]+$", description="Name that every table carries.")
+    results: str = Field(description="Folder of this scale's outputs.")
+    networks: tuple[NetworkName, ...] = Field(min_length=1, description="Rows of the sheet to run.")
+    seeds: tuple[int, ...] = Field(min_length=1, description="One run of every method a seed.")
+    data: DataSettings
+    runtime: RuntimeSettings
+    pretrain: PretrainSettings
+    search: SearchSettings
+    finetune: FinetuneSettings
+
+    @field_validator("networks")
+    @classmethod
+    def _check_networks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _distinct(names)
+
+    @field_validator("seeds")
+    @classmethod
+    def _check_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if min(seeds) < 0:
+            raise ValueError("seeds are 0 or more")
+        return _distinct(seeds)
+
+
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "fetch": ("data",),
+    "pretrain": ("data", "runtime", "pretrain"),
+    "search": ("data", "runtime", "search"),
+    "finetune": ("data", "runtime", "finetune"),
+}
+"""Sections of a scale that each stage depends on, and so gets. A search gets its method's too."""
+
+S = TypeVar("S", bound=BaseModel)
+T = TypeVar("T")
+
+
+@cache
+def scale_type() -> type[Scale]:
+    """:class:`Scale` with the sections of all registered methods, each of which may be absent."""
+    sections: dict[str, Any] = {
+        name: (kind | None, Field(None, description=_first_line(kind)))
+        for name, kind in section_types().items()
+    }
+    return create_model("Scale", __base__=Scale, **sections)
+
+
+def load_scale(path: Path) -> Scale:
+    """Read a scale file.
+
+    Raises:
+        SBSError: it cannot be read, or a key is unknown, missing or has an impossible value.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise SBSError(f"{path}: cannot read the scale file: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise SBSError(f"{path}: not valid YAML: {error}") from error
+    return validated(scale_type(), content, str(path))
+
+
+def validated(kind: type[S], content: Any, source: str) -> S:
+    """``content`` as settings of ``kind``; errors name ``source`` and the key.
+
+    Raises:
+        SBSError: the first key at fault, and what it should be.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise SBSError(f"{source}: " + "; ".join(_problem(one) for one in error.errors())) from None
+
+
+def stage_settings(
+    scale: Scale, stage: str, overrides: Mapping[str, Any], method_name: str = ""
+) -> dict[str, Any]:
+    """The sections of ``scale`` that ``stage`` depends on, with overrides of the sheet applied.
+
+    Args:
+        scale: the validated scale.
+        stage: a key of :data:`STAGES`.
+        overrides: dotted keys such as ``search.target``.
+        method_name: method of the run; some methods' searches have a section of their own.
+
+    Raises:
+        SBSError: an override names an unknown key or has an impossible value, or the scale lacks a
+            section that the method needs.
+    """
+    content = scale.model_dump(mode="json")
+    for key, value in overrides.items():
+        section, _, name = key.partition(".")
+        if section not in content or name not in (content[section] or {}):
+            raise SBSError(f"experiments sheet: option {key!r}: no such key in the scale file")
+        content[section][name] = value
+    checked = validated(scale_type(), content, "experiments sheet").model_dump(mode="json")
+    sections = list(STAGES[stage])
+    if stage == "search" and method_name:
+        sections += _own_sections(method_name, checked)
+    return {section: checked[section] for section in sections}
+
+
+def parse_overrides(text: str) -> dict[str, Any]:
+    """Options of a sheet row, ``search.target=4-bit; search.group_size=2``.
+
+    Raises:
+        SBSError: a part has no ``=``.
+    """
+    options: dict[str, Any] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(";"))):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise SBSError(f"experiments sheet: option {part!r} is not of the form key=value")
+        options[key.strip()] = yaml.safe_load(value)
+    return options
+
+
+def canonical_json(content: Any) -> str:
+    """JSON with sorted keys and no spaces: equal settings, equal text."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def json_schema() -> str:
+    """JSON schema of a scale file, for Snakemake and for editors."""
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    schema = scale_type().model_json_schema()
+    return json.dumps(draft | schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def _own_sections(method_name: str, settings: Mapping[str, Any]) -> list[str]:
+    needed = method(method_name).needed_sections(settings["search"])
+    absent = next((name for name in needed if settings[name] is None), None)
+    if absent is not None:
+        raise SBSError(
+            f"scale file: {absent}: missing section; method {method_name} needs it "
+            "(config/README.md explains every key)"
+        )
+    return needed
+
+
+def _distinct(values: Sequence[T]) -> tuple[T, ...]:
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} stands twice; remove one of them")
+    return tuple(values)
+
+
+def _problem(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "the file"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key; remove it or correct its spelling"
+    if error["type"] == "missing":
+        return f"{key}: missing key; add it (config/README.md explains every key)"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')} (got {_short(error['input'])})"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def _first_line(kind: type[BaseModel]) -> str:
+    return (kind.__doc__ or "").partition("\n")[0]
+
+
+if __name__ == "__main__":
+    # python -m sbs.config.scale > workflow/schemas/config.schema.json
+    print(json_schema(), end="")

@@ -1,0 +1,80 @@
+"""Targets as costs, and whether a method can reach them: from the network's shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sbs.config.target import Target
+from sbs.cost.exact import policy_cost
+from sbs.cost.layers import LayerShape
+from sbs.errors import SBSError
+from sbs.networks.spec import Prunable
+from sbs.policy import Policy, uniform_policy
+from sbs.registry.costs import cost_model
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a method can make of a network.
+
+    Attributes:
+        network: its name.
+        layers: shapes of its layers, in forward order.
+        prunables: its prunable convolutions.
+        resource: name of the cost model.
+        lowest_bits: smallest bitwidth that the method may give a layer.
+        group_size: filters of a pruning group, or None if the method prunes nothing.
+    """
+
+    network: str
+    layers: Sequence[LayerShape]
+    prunables: Sequence[Prunable]
+    resource: str
+    lowest_bits: int
+    group_size: int | None
+
+    def cost(self, target: Target) -> float:
+        """A target in the unit of the resource."""
+        if target.reference_bits is None:
+            return target.factor
+        names = [layer.name for layer in self.layers]
+        return target.factor * self._cost(
+            uniform_policy(self.network, names, target.reference_bits)
+        )
+
+    def checked(self, target: Target) -> float:
+        """:meth:`cost` of a target that the method can reach.
+
+        Raises:
+            SBSError: the smallest network that the method can find costs more.
+        """
+        cost, lowest = self.cost(target), self._cost(self._smallest())
+        if lowest > cost:
+            model = cost_model(self.resource)
+            how = f"{self.lowest_bits} bits in every searched layer"
+            if self.group_size is not None:
+                how += " and one group of filters where they can be pruned"
+            raise SBSError(
+                f"search.target: {target.text!r} is {cost / model.scale:.4g} {model.unit}, but "
+                f"{self.network} with {how} takes {lowest / model.scale:.4g}; give a larger target"
+            )
+        return cost
+
+    def _cost(self, policy: Policy) -> float:
+        return policy_cost(self.layers, self.prunables, policy, self.resource)
+
+    def _smallest(self) -> Policy:
+        """The cheapest policy that the method can find."""
+        names = [layer.name for layer in self.layers]
+        policy = uniform_policy(self.network, names, self.lowest_bits)
+        if self.group_size is None:
+            return policy
+        filters = {layer.name: layer.out_channels for layer in self.layers}
+        layers = dict(policy.layers)
+        for prunable in self.prunables:
+            count = filters[prunable.layer]
+            fewest = min(self.group_size, count - (count - 1) // self.group_size * self.group_size)
+            kept = tuple(range(fewest)) if fewest < count else None
+            layers[prunable.layer] = layers[prunable.layer].model_copy(update={"kept": kept})
+        return policy.model_copy(update={"layers": layers})

@@ -1,0 +1,38 @@
+"""DQ (Uhlich et al. 2020): step sizes and ranges learnt with the weights."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from sbs.config.settings import TrainSettings
+from sbs.registry.methods import Method
+
+DQ = "dq"
+AUTHORS_EPOCHS = 160
+
+
+class DQSettings(TrainSettings):
+    """DQ's single stage of training, instead of search and fine-tuning."""
+
+    start_bits: int = Field(ge=2, le=8, description="Bitwidth that everything starts at.")
+    weight_penalty: float = Field(ge=0, description="λ of the weights' size, in KB squared.")
+    activation_penalty: float = Field(ge=0, description="λ of the activations' size.")
+    quantizer_rate: float = Field(gt=0, description="Learning rate of steps and ranges, relative.")
+    margin: float = Field(ge=0, lt=1, description="Share of the sizes that the loss leaves free.")
+
+
+METHODS = (
+    Method(
+        name="dq",
+        label="DQ",
+        order=200,
+        search=f"{__name__}.search:search",
+        bits=True,
+        quantizer="dq",
+        sections={DQ: DQSettings},
+        # It constrains the memory of weights and activations apart, whatever search.resource says.
+        lands=False,
+        search_share=lambda settings: float(settings[DQ]["epochs"] / AUTHORS_EPOCHS),
+        own_start=True,
+    ),
+)

@@ -1,0 +1,9 @@
+"""Full precision: the pretrained network that all methods start from."""
+
+from __future__ import annotations
+
+from sbs.registry.methods import Method
+
+METHODS = (
+    Method(name="fp", label="Full-precision", order=0, search=None, quantizes=False, lands=False),
+)

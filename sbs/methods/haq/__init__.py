@@ -1,0 +1,51 @@
+"""HAQ (Wang et al. 2019): bitwidths by reinforcement learning."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from sbs.config.settings import Section
+from sbs.registry.methods import Method, Settings
+
+HAQ = "haq"
+AUTHORS_IMAGES = 600 * 20_000
+"""The authors fine-tune on 20,000 images in each of 600 episodes."""
+
+
+class HAQSettings(Section):
+    """HAQ's episodes."""
+
+    episodes: int = Field(ge=1, description="Policies that the agent proposes.")
+    warmup_episodes: int = Field(ge=0, description="Random ones at first, without learning.")
+    images: int = Field(ge=1, description="Training images of the epoch that rewards a policy.")
+    learning_rate: float = Field(gt=0, description="Of that epoch.")
+    lowest_bits: int = Field(ge=2, description="Of weights and activations.")
+    highest_bits: int = Field(le=8, description="Of weights and activations.")
+
+    @model_validator(mode="after")
+    def _check(self) -> HAQSettings:
+        if self.lowest_bits > self.highest_bits:
+            raise ValueError("lowest_bits is above highest_bits; exchange them")
+        return self
+
+
+def search_share(settings: Settings) -> float:
+    """Images that rewards are measured on over the authors'."""
+    return float(settings[HAQ]["episodes"] * settings[HAQ]["images"] / AUTHORS_IMAGES)
+
+
+METHODS = (
+    Method(
+        name="haq",
+        label="HAQ",
+        order=300,
+        search=f"{__name__}.search:search",
+        bits=True,
+        quantizer="linear",
+        sections={HAQ: HAQSettings},
+        lowest_bits=lambda settings: int(settings[HAQ]["lowest_bits"]),
+        search_share=search_share,
+        # Its search leaves the weights as they are, and finds the ranges of the quantizers.
+        own_start=True,
+    ),
+)

@@ -1,0 +1,43 @@
+"""DNAS, a search by paths (Wu et al. 2018), with DoReFa-Net's weights and PACT's activations."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from sbs.config.settings import Section
+from sbs.registry.methods import Method
+
+MULTIPATH = "multipath"
+AUTHORS_EPOCHS = 90
+"""The method's paper gives no number that public code confirms; public FBNet-family code, which
+does the same search, takes 90 epochs."""
+
+
+class MultipathSettings(Section):
+    """Multi-path search, of DNAS and of the search without bit sharing."""
+
+    weight_share: float = Field(
+        gt=0, lt=1, description="Share of the training images for weights; the rest is for logits."
+    )
+    warmup: float = Field(ge=0, lt=1, description="Share of the epochs before logits learn.")
+    logit_learning_rate: float = Field(gt=0, description="Adam's, for the logits of the paths.")
+    logit_weight_decay: float = Field(ge=0, description="On the logits.")
+    first_temperature: float = Field(gt=0, description="Of the Gumbel softmax, at first.")
+    last_temperature: float = Field(gt=0, description="At the end; it falls exponentially.")
+    samples: int = Field(ge=1, description="Policies to sample; the best on logit images wins.")
+
+
+METHODS = (
+    Method(
+        name="dnas",
+        label="DNAS",
+        order=400,
+        search=f"{__name__}.search:search",
+        options={"quantizer": "dorefa_pact"},
+        bits=True,
+        quantizer="dorefa_pact",
+        sections={MULTIPATH: MultipathSettings},
+        lowest_bits=lambda settings: int(settings["search"]["bitwidths"][0]),
+        search_share=lambda settings: float(settings["search"]["epochs"] / AUTHORS_EPOCHS),
+    ),
+)

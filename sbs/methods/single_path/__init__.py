@@ -1,0 +1,57 @@
+"""Single-path bit sharing: SBS, SBS-Q (no pruning) and SBS-P (no quantization)."""
+
+from __future__ import annotations
+
+from sbs.methods.multipath import MULTIPATH, MultipathSettings
+from sbs.policy import FULL_PRECISION
+from sbs.registry.methods import Method, Settings
+
+AUTHORS_EPOCHS = 30
+"""Epochs of a search on CIFAR-100 (section 4.2)."""
+
+
+def search_share(settings: Settings) -> float:
+    """Epochs of the search over the authors'."""
+    return float(settings["search"]["epochs"] / AUTHORS_EPOCHS)
+
+
+def lowest_bits(settings: Settings) -> int:
+    """The lowest candidate bitwidth."""
+    return int(settings["search"]["bitwidths"][0])
+
+
+METHODS = (
+    Method(
+        name="sbs_p",
+        label="SBS-P",
+        order=500,
+        search=f"{__name__}.search:search",
+        options={"quantize": False, "prune": True},
+        filters=True,
+        quantizes=False,
+        lowest_bits=lambda settings: FULL_PRECISION,
+        search_share=search_share,
+    ),
+    Method(
+        name="sbs_q",
+        label="SBS-Q",
+        order=600,
+        search=f"{__name__}.sbs_q:search",
+        bits=True,
+        sections={MULTIPATH: MultipathSettings},
+        needed=lambda search: frozenset() if search["bit_sharing"] else frozenset({MULTIPATH}),
+        lowest_bits=lowest_bits,
+        search_share=search_share,
+    ),
+    Method(
+        name="sbs",
+        label="SBS",
+        order=700,
+        search=f"{__name__}.search:search",
+        options={"quantize": True, "prune": True},
+        bits=True,
+        filters=True,
+        lowest_bits=lowest_bits,
+        search_share=search_share,
+    ),
+)

@@ -1,0 +1,28 @@
+"""Which modules the result of a stage depends on."""
+
+from __future__ import annotations
+
+from sbs.registry.costs import cost_model
+from sbs.registry.methods import method
+from sbs.registry.networks import network
+
+RECORDED_COSTS = ("bops", "memory")
+"""Cost models whose values every run record holds."""
+
+
+def stage_modules(stage: str, network_name: str, method_name: str | None = None) -> list[str]:
+    """Modules whose code, with all that they import, decides the result of a stage.
+
+    A network's, a method's and a cost model's module is imported by name and so not seen by a look
+    at the stage's imports: an edit of one concerns its own runs alone.
+
+    Args:
+        stage: ``pretrain``, ``search`` or ``finetune``.
+        network_name: a registered network.
+        method_name: the method of a search.
+    """
+    modules = [f"sbs.stages.{stage}", network(network_name).module]
+    modules += [cost_model(name).layer.__module__ for name in RECORDED_COSTS]
+    if method_name is not None:
+        modules.append(method(method_name).module)
+    return modules
