@@ -27,7 +27,7 @@ import torch
 import torchvision.datasets
 from PIL import Image
 
-from sbs.data.cifar import CIFAR, IMAGES, CifarFacts, _decoded, load_cifar
+from sbs.data.cifar import CIFAR, IMAGES, CifarFacts, _decoded, load
 from sbs.data.fetch import fetch
 from sbs.data.images import Dataset, ImageSet, content_digest, load_dataset, make_dataset
 from sbs.errors import SBSError
@@ -94,7 +94,7 @@ def write_parquet(folder: Path, **changed: dict[str, list[Any]]) -> None:
 def test_parquet_layouts(folder: str, tmp_path: Path) -> None:
     write_parquet(tmp_path / folder)
     directory = tmp_path / folder if "=" in folder else tmp_path
-    dataset = load_cifar("cifar100", directory, tmp_path / "cache")
+    dataset = load("cifar100", directory, tmp_path / "cache")
     expected = make_dataset("cifar100", made_up_split("train"), made_up_split("test"), CLASSES)
     assert_equal(dataset, expected)
     assert not (tmp_path / "cache").exists()
@@ -108,7 +108,7 @@ def test_cifar10_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         columns = columns_of(split)
         changed[split] = {"img": columns["img"], "label": columns["fine_label"]}
     write_parquet(tmp_path / "cifar10" / "plain_text", **changed)
-    dataset = load_cifar("cifar10", tmp_path, tmp_path / "cache")
+    dataset = load("cifar10", tmp_path, tmp_path / "cache")
     assert torch.equal(dataset.train.images, made_up_split("train").images)
 
 
@@ -171,7 +171,7 @@ def test_damaged_parquet_content_is_named(damage: str, tmp_path: Path) -> None:
     columns, message = DAMAGE[damage]
     write_parquet(tmp_path, test=columns())
     with pytest.raises(SBSError, match=message) as caught:
-        load_cifar("cifar100", tmp_path, tmp_path / "cache")
+        load("cifar100", tmp_path, tmp_path / "cache")
     assert "test-00000-of-00001.parquet" in str(caught.value)
     assert "fetch" in str(caught.value) or "put" in str(caught.value)
 
@@ -193,7 +193,7 @@ def test_truncated_parquet_is_named(tmp_path: Path) -> None:
     path = tmp_path / "train-00000-of-00001.parquet"
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(SBSError, match=r"train-.*truncated or altered.*fetch it again"):
-        load_cifar("cifar100", tmp_path, tmp_path / "cache")
+        load("cifar100", tmp_path, tmp_path / "cache")
 
 
 @pytest.mark.usefixtures("tiny_cifar")
@@ -203,11 +203,11 @@ def test_missing_or_doubled_split_is_named(split: str, tmp_path: Path) -> None:
     path = tmp_path / f"{split}-00000-of-00001.parquet"
     path.with_name(f"{split}-00000-of-00002.parquet").write_bytes(path.read_bytes())
     with pytest.raises(SBSError, match=rf"expected one {split}-\*.parquet, found 2"):
-        load_cifar("cifar100", tmp_path, tmp_path / "cache")
+        load("cifar100", tmp_path, tmp_path / "cache")
     for file in tmp_path.glob(f"{split}-*"):
         file.unlink()
     with pytest.raises(SBSError, match=rf"expected one {split}-\*.parquet, found 0; copy"):
-        load_cifar("cifar100", tmp_path, tmp_path / "cache")
+        load("cifar100", tmp_path, tmp_path / "cache")
 
 
 @pytest.mark.usefixtures("tiny_cifar")
@@ -217,12 +217,12 @@ def test_altered_pixel_in_an_intact_image_is_noticed(
     digest = content_digest(made_up_split("train"), made_up_split("test"))
     monkeypatch.setitem(CIFAR, "cifar100", CifarFacts(CLASSES, "fine_label", digest))
     write_parquet(tmp_path)
-    load_cifar("cifar100", tmp_path, tmp_path / "cache")
+    load("cifar100", tmp_path, tmp_path / "cache")
     pixels = made_up_split("test").images[2].permute(1, 2, 0).numpy().copy()
     pixels[3, 3, 0] ^= 1
     write_parquet(tmp_path, test=with_image(png(pixels)))
     with pytest.raises(SBSError, match="not the published cifar100"):
-        load_cifar("cifar100", tmp_path, tmp_path / "cache")
+        load("cifar100", tmp_path, tmp_path / "cache")
 
 
 # torchvision's files and its download
@@ -275,10 +275,10 @@ def test_torchvision_layouts_equal_parquet(
     folder, archive = write_torchvision(copy / below, monkeypatch)
     archive.unlink() if layout == "folder" else remove(folder)
     before = sorted(copy.rglob("*"))
-    dataset = load_cifar("cifar100", copy, cache)
+    dataset = load("cifar100", copy, cache)
     assert sorted(copy.rglob("*")) == before, "a local copy is only read"
     write_parquet(tmp_path / "parquet")
-    assert_equal(dataset, load_cifar("cifar100", tmp_path / "parquet", cache))
+    assert_equal(dataset, load("cifar100", tmp_path / "parquet", cache))
 
 
 @pytest.mark.usefixtures("tiny_cifar")
@@ -289,10 +289,10 @@ def test_altered_or_missing_torchvision_file_is_named(
     path = write_torchvision(tmp_path, monkeypatch)[0] / file
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(SBSError, match=rf"{path}: missing, truncated or altered; fetch"):
-        load_cifar("cifar100", tmp_path, tmp_path / "cache")
+        load("cifar100", tmp_path, tmp_path / "cache")
     path.unlink()
     with pytest.raises(SBSError, match=rf"{path}: missing, truncated or altered; fetch"):
-        load_cifar("cifar100", tmp_path, tmp_path / "cache")
+        load("cifar100", tmp_path, tmp_path / "cache")
 
 
 @pytest.mark.usefixtures("tiny_cifar")
@@ -301,7 +301,7 @@ def test_altered_archive_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     remove(folder)
     archive.write_bytes(archive.read_bytes()[:-1])
     with pytest.raises(SBSError, match=rf"{archive}: truncated or altered; fetch it again"):
-        load_cifar("cifar100", tmp_path, tmp_path / "cache")
+        load("cifar100", tmp_path, tmp_path / "cache")
 
 
 @pytest.fixture
@@ -322,7 +322,7 @@ def test_download(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) 
     folder, archive = write_torchvision(tmp_path / "server", monkeypatch)
     remove(folder)
     monkeypatch.setattr(torchvision.datasets.CIFAR100, "url", f"{server}/{archive.name}")
-    dataset = load_cifar("cifar100", None, tmp_path / "cache")
+    dataset = load("cifar100", None, tmp_path / "cache")
     assert torch.equal(dataset.test.images, made_up_split("test").images)
 
 
@@ -336,9 +336,9 @@ def test_broken_download_is_named_and_mended(
     archive.write_bytes(whole[:-100])
     monkeypatch.setattr(torchvision.datasets.CIFAR100, "url", f"{server}/{archive.name}")
     with pytest.raises(SBSError, match=r"cannot get cifar100 .*corrupted.*try again"):
-        load_cifar("cifar100", None, tmp_path / "cache")
+        load("cifar100", None, tmp_path / "cache")
     archive.write_bytes(whole)
-    load_cifar("cifar100", None, tmp_path / "cache")
+    load("cifar100", None, tmp_path / "cache")
 
 
 def test_failed_download_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,13 +346,13 @@ def test_failed_download_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Mon
     # The discard port: nothing answers there, with or without a network.
     monkeypatch.setattr(torchvision.datasets.CIFAR100, "url", "http://127.0.0.1:9/cifar.tar.gz")
     with pytest.raises(SBSError, match=r"cannot get cifar100 .*data\.directory or SBS_DATA_DIR"):
-        load_cifar("cifar100", None, tmp_path / "cache")
+        load("cifar100", None, tmp_path / "cache")
 
 
 def test_folder_without_a_copy_is_named(tmp_path: Path) -> None:
     for directory in (tmp_path, tmp_path / "absent"):
         with pytest.raises(SBSError, match=rf"{directory}: no cifar10 here.*SBS_DATA_DIR"):
-            load_cifar("cifar10", directory, tmp_path / "cache")
+            load("cifar10", directory, tmp_path / "cache")
 
 
 @pytest.mark.usefixtures("tiny_cifar")

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from sbs.data import images as images_module
-from sbs.data.digits import load_digits
+from sbs.data.digits import load
 from sbs.data.fetch import fetch
 from sbs.data.images import (
     Dataset,
@@ -37,7 +37,7 @@ def small() -> Dataset:
 
 
 def test_digits_are_scikit_learns() -> None:
-    digits = load_digits()
+    digits = load("digits", None, Path())
     labels = torch.cat([digits.train.labels, digits.test.labels])
     assert torch.bincount(labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert len(labels) == 1797
@@ -50,7 +50,7 @@ def test_digits_are_scikit_learns() -> None:
 
 
 def test_digits_split_is_stratified_and_never_changes() -> None:
-    digits = load_digits()
+    digits = load("digits", None, Path())
     share = torch.bincount(digits.test.labels) / 450
     assert ((share - 0.1).abs() < 0.005).all()
     # Pinned: results on another split would not compare.
@@ -72,7 +72,7 @@ def assert_equal(one: Dataset, other: Dataset) -> None:
 
 
 def test_save_and_load_round_trip(tmp_path: Path) -> None:
-    digits = load_digits()
+    digits = load("digits", None, Path())
     path = tmp_path / "new folder" / "digits.safetensors"
     save_dataset(digits, path)
     assert_equal(load_dataset(path), digits)
@@ -98,7 +98,7 @@ def test_an_interrupted_save_leaves_the_old_file(
 
     monkeypatch.setattr(images_module, "save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        save_dataset(load_digits(), path)
+        save_dataset(load("digits", None, Path()), path)
     assert_equal(load_dataset(path), small)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -194,5 +194,7 @@ def test_fetch_writes_the_file(tmp_path: Path) -> None:
 
 
 def test_unknown_dataset_lists_the_known(tmp_path: Path) -> None:
-    with pytest.raises(SBSError, match="unknown dataset 'mnist'; known are digits, cifar10, cifar"):
+    with pytest.raises(
+        SBSError, match="unknown dataset 'mnist'; known are cifar10, cifar100, digits"
+    ):
         fetch("mnist", tmp_path / "mnist.safetensors")

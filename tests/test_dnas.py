@@ -14,19 +14,17 @@ from torch import Tensor
 
 from sbs.config.scale import Scale
 from sbs.cost.exact import policy_cost
-from sbs.cost.trace import trace_layers
-from sbs.data.batches import Augmentation, TrainBatches
-from sbs.data.images import load_dataset
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext
+from sbs.methods.multipath import MultipathSettings
 from sbs.methods.multipath.search import Alternating, MultiPathTask
 from sbs.methods.multipath.space import MultiPathSpace, sample_policies
 from sbs.methods.penalty import BAND
-from sbs.networks import build_network, get_spec
+from sbs.networks import build_network
 from sbs.policy import uniform_policy
 from sbs.registry.methods import method
-from sbs.runtime.progress import Reporter
 from sbs.surgery.networks import quantized_network
+from tests.searches import context_of
 from tests.test_search import step
 
 CPU = torch.device("cpu")
@@ -35,31 +33,12 @@ IMAGE = (1, 8, 8)
 
 @pytest.fixture
 def context(default_scale: Scale, digits_file: Path, tmp_path: Path) -> SearchContext:
-    model = build_network("resnet20", 10, 1)
-    dataset = load_dataset(digits_file)
-    batches = TrainBatches(
-        dataset, batch_size=64, augmentation=Augmentation(1, False), seed=0, device=CPU
-    )
-    return SearchContext(
-        spec=get_spec("resnet20"),
-        model=model,
-        shapes=trace_layers(model, IMAGE),
-        batches=batches,
-        settings=default_scale.search.model_copy(update={"epochs": 2}),
-        runtime=default_scale.runtime,
-        device=CPU,
-        seed=0,
-        resume=tmp_path,
-        identity={},
-        reporter=Reporter("test"),
-        image=IMAGE,
-        multipath=default_scale.multipath,
-    )
+    context = context_of("dnas", default_scale, digits_file, tmp_path)
+    return context.with_settings(context.settings.model_copy(update={"epochs": 2}))
 
 
 def task_of(context: SearchContext, target: float | None, **changes: Any) -> MultiPathTask:
-    assert context.multipath is not None
-    multipath = context.multipath.model_copy(update=changes)
+    multipath = context.section(MultipathSettings).model_copy(update=changes)
     space = MultiPathSpace(context, "dorefa_pact")
     return MultiPathTask(space, context.settings, multipath, target, 3, 2)
 
@@ -98,8 +77,7 @@ def test_temperature_falls_exponentially(context: SearchContext) -> None:
 def test_a_heavy_cost_makes_the_cheapest_paths_win(context: SearchContext) -> None:
     heavy = context.settings.model_copy(update={"penalty": 1000.0})
     space = MultiPathSpace(context, "dorefa_pact")
-    assert context.multipath is not None
-    task = MultiPathTask(space, heavy, context.multipath, None, 0, 20)
+    task = MultiPathTask(space, heavy, context.section(MultipathSettings), None, 0, 20)
     for iteration in range(20):
         step(task, iteration)
     assert bool((space.probabilities().argmax(dim=1) == 0).all())
@@ -168,7 +146,7 @@ def test_epochs_alternate(context: SearchContext) -> None:
 
 def test_search_without_bit_sharing_is_for_quantization_alone(context: SearchContext) -> None:
     apart = context.settings.model_copy(update={"bit_sharing": False})
-    changed = SearchContext(**{**vars(context), "settings": apart})
+    changed = context.with_settings(apart)
     with pytest.raises(SBSError, match="sbs_q"):
         method("sbs").load()(changed)
     result = method("sbs_q").load()(changed)

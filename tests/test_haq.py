@@ -13,19 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbs.config.scale import Scale
+from sbs.config.target import Target
 from sbs.cost.exact import policy_cost
 from sbs.cost.trace import trace_layers
-from sbs.data.batches import Augmentation, TrainBatches
-from sbs.data.images import load_dataset
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext
+from sbs.methods.haq import HAQSettings
 from sbs.methods.haq.agent import Agent, CentredReplay
 from sbs.methods.haq.environment import Bits, PrecisionEnv
 from sbs.methods.haq.search import Proposals
-from sbs.networks import build_network, get_spec
+from sbs.networks import build_network
 from sbs.policy import uniform_policy
 from sbs.registry.methods import method
-from sbs.runtime.progress import Reporter
+from tests.searches import context_of
 
 IMAGE = (1, 8, 8)
 SHAPES = trace_layers(build_network("resnet20", 10, 1), IMAGE)
@@ -46,28 +46,8 @@ def env_of(evaluate: Any = lambda bits: (0.0, 50.0), budget: float = FOUR) -> Pr
 
 @pytest.fixture
 def context(default_scale: Scale, digits_file: Path, tmp_path: Path) -> SearchContext:
-    torch.manual_seed(0)
-    model = build_network("resnet20", 10, 1)
-    dataset = load_dataset(digits_file)
-    batches = TrainBatches(
-        dataset, batch_size=64, augmentation=Augmentation(1, False), seed=0, device=CPU
-    )
     short = {"episodes": 4, "warmup_episodes": 2, "images": 64}
-    return SearchContext(
-        spec=get_spec("resnet20"),
-        model=model,
-        shapes=SHAPES,
-        batches=batches,
-        settings=default_scale.search,
-        runtime=default_scale.runtime,
-        device=CPU,
-        seed=0,
-        resume=tmp_path,
-        identity={"run": 1},
-        reporter=Reporter("test"),
-        image=IMAGE,
-        haq=default_scale.haq.model_copy(update=short),
-    )
+    return context_of("haq", default_scale, digits_file, tmp_path, **short)
 
 
 @pytest.mark.parametrize(
@@ -235,14 +215,13 @@ def test_an_agent_taken_back_acts_and_learns_as_the_one_before() -> None:
 
 
 def test_a_budget_below_the_lowest_bits_is_refused_at_once(context: SearchContext) -> None:
-    settings = context.settings.model_copy(update={"target": "0.9 x 2-bit"})
+    settings = context.settings.model_copy(update={"target": Target.parse("0.9 x 2-bit")})
     with pytest.raises(SBSError, match=r"'0.9 x 2-bit'.* 2 bits .*give a larger target"):
         method("haq").load()(context.with_settings(settings))
 
 
 def test_reward_is_the_change_of_accuracy(context: SearchContext) -> None:
-    assert context.haq is not None
-    proposals = Proposals(context, context.haq)
+    proposals = Proposals(context, context.section(HAQSettings))
     bits = {shape.name: (8, 8) for shape in SHAPES[1:-1]}
     reward, accuracy = proposals.reward(bits)
     assert reward == pytest.approx(0.1 * (accuracy - proposals.full_accuracy))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sbs.config.scale import Scale
-from sbs.config.target import Target, parse_target
+from sbs.config.target import Target
 from sbs.cost.exact import policy_cost
 from sbs.cost.expected import ExpectedCost
 from sbs.cost.trace import trace_layers
@@ -75,20 +75,20 @@ def thresholds(space: SearchSpace) -> Iterator[tuple[str, Tensor]]:
 @pytest.mark.parametrize(
     ("text", "target"),
     [
-        ("4-bit", Target(1.0, 4)),
-        ("0.95 x 4-bit", Target(0.95, 4)),
-        ("0.7 x full", Target(0.7, 32)),
-        ("630.6e6", Target(630.6e6, None)),
+        ("4-bit", Target("4-bit", 1.0, 4)),
+        ("0.95 x 4-bit", Target("0.95 x 4-bit", 0.95, 4)),
+        ("0.7 x full", Target("0.7 x full", 0.7, 32)),
+        ("630.6e6", Target("630.6e6", 630.6e6, None)),
     ],
 )
 def test_targets(text: str, target: Target) -> None:
-    assert parse_target(text) == target
+    assert Target.parse(text) == target
 
 
 @pytest.mark.parametrize("text", ["cheap", "0-bit", "-3", "0 x full", "4bit", "nan"])
 def test_bad_targets_are_refused(text: str) -> None:
     with pytest.raises(SBSError, match="target"):
-        parse_target(text)
+        Target.parse(text)
 
 
 def test_search_starts_at_the_highest_bitwidth_with_nothing_pruned() -> None:

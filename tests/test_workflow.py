@@ -21,6 +21,7 @@ from sbs.config.experiments import load_experiments
 from sbs.config.scale import json_schema, load_scale
 from sbs.errors import SBSError
 from sbs.provenance.sources import imported_by
+from sbs.registry.methods import method, searching_methods
 from tests.conftest import ROOT, SCALES
 
 SHEET = "network\tmethod\tvariant\ttables\toptions\n"
@@ -197,9 +198,9 @@ def test_fine_tuning_starts_where_the_settings_say(copy: Path) -> None:
     )
     assert starts["sbs"] == starts["dnas"] == starts["fixed4"]
     assert starts["sbs"] == "results/pretrain/resnet20/seed-0/weights.safetensors"
-    for method in ("haq", "dq"):
-        run = f"results/search/resnet20/{method}/default/seed-0"
-        assert starts[method] == f"{run}/weights.safetensors"
+    for name in ("haq", "dq"):
+        run = f"results/search/resnet20/{name}/default/seed-0"
+        assert starts[name] == f"{run}/weights.safetensors"
 
 
 def test_lint_and_format() -> None:
@@ -238,8 +239,8 @@ def test_table_1_on_real_digits_is_the_same_after_a_kill(copy: Path) -> None:
     assert rows["search_hours"].drop(["fp", "fixed4"]).gt(0).all()
     targets = dict.fromkeys(("dnas", *SEARCHES_OF_SBS), rows.loc["fixed4", "bops_m"])
     targets["sbs_p"] = 0.7 * rows.loc["fp", "bops_m"]
-    for method, target in targets.items():
-        assert 0.95 * target <= rows.loc[method, "bops_m"] <= target
+    for name, target in targets.items():
+        assert 0.95 * target <= rows.loc[name, "bops_m"] <= target
     assert rows.loc["haq", "bops_m"] <= rows.loc["fixed4", "bops_m"]
     assert "the two do not compare" in (copy / "results/table1.md").read_text()
     assert (copy / "results/notebooks/table1.html").exists()

@@ -7,6 +7,7 @@ from snakemake.utils import validate
 
 from sbs.config.scale import canonical_json, scale_type, stage_settings, validated
 from sbs.errors import SBSError
+from sbs.methods.targets import check_targets
 from sbs.config.experiments import load_experiments
 from sbs.registry.code import stage_modules
 from sbs.registry.datasets import dataset, datasets
@@ -16,6 +17,7 @@ from sbs.provenance.sources import source_digest
 try:
     scale = validated(scale_type(), config, "scale file")
     experiments = load_experiments(Path("config/experiments.tsv"), scale)
+    check_targets(experiments, scale)
 except SBSError as error:
     raise WorkflowError(str(error)) from None
 validate(config, schema="../schemas/config.schema.json")

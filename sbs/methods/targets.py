@@ -1,0 +1,53 @@
+"""Whether the searches of a sheet can reach their targets, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sbs.config.experiments import Experiment
+from sbs.config.scale import Scale, stage_settings
+from sbs.config.settings import SearchSettings
+from sbs.cost.facts import NetworkFacts, network_facts
+from sbs.cost.reach import Reach
+from sbs.errors import SBSError
+from sbs.registry.datasets import dataset
+from sbs.registry.methods import method
+
+
+def check_targets(experiments: Iterable[Experiment], scale: Scale) -> None:
+    """Check the target of every row against the smallest network that its method can find.
+
+    Args:
+        experiments: rows that the scale runs.
+        scale: its dataset decides the shapes, its sections the lowest bits.
+
+    Raises:
+        SBSError: a target is out of reach; the row is named.
+    """
+    images = dataset(scale.data.dataset)
+    for row in experiments:
+        if method(row.method).lands:
+            facts = network_facts(row.network, images.image, images.classes)
+            _check(row, scale, facts)
+
+
+def _check(row: Experiment, scale: Scale, facts: NetworkFacts) -> None:
+    chosen = method(row.method)
+    sections = stage_settings(scale, "search", row.options, row.method)
+    settings = SearchSettings.model_validate(sections["search"])
+    if settings.target is None:
+        return
+    reach = Reach(
+        row.network,
+        facts.layers,
+        facts.prunables,
+        settings.resource,
+        chosen.lowest_bits(sections),
+        settings.group_size if chosen.filters else None,
+    )
+    try:
+        reach.checked(settings.target)
+    except SBSError as error:
+        raise SBSError(
+            f"config/experiments.tsv, row {row.network} {row.method} {row.variant}: {error}"
+        ) from error
