@@ -80,6 +80,6 @@ def test_a_layer_never_loses_its_last_group() -> None:
     w = torch.randn(12, 3, 3, 3)
     w[4:8] *= 3
     gate.update(w)
-    assert gate.group_gates.tolist() == [0.0, 1.0, 0.0]
-    gate.group_gates.sum().backward()
+    assert gate.mask.view(3, 4).tolist() == [[0.0] * 4, [1.0] * 4, [0.0] * 4]
+    gate.per_filter.sum().backward()
     assert gate.threshold.grad is not None

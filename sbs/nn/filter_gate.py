@@ -23,8 +23,17 @@ class FilterGate(nn.Module):
 
     The group with the largest metric stays open whatever the threshold, so that a layer never
     loses its last filters.
+
+    Attributes:
+        metrics: of the groups, as last compared with the threshold. Part of the state dict, as
+            the mask is: the policy of a search is read off both, also after its last step.
+        mask: 0/1 for every filter, without gradient.
+        per_filter: the mask of this iteration, differentiable in the threshold.
+        frozen: gates of the groups to hold instead, or None.
     """
 
+    metrics: Tensor
+    mask: Tensor
     frozen: Tensor | None
 
     def __init__(
@@ -37,8 +46,9 @@ class FilterGate(nn.Module):
         self.placement = placement
         self.threshold = nn.Parameter(torch.zeros(()))
         self.register_buffer("frozen", None)
-        self.metrics: Tensor = torch.zeros(-(-filters // group_size))
-        self.hold(torch.ones_like(self.metrics))
+        self.register_buffer("metrics", torch.zeros(-(-filters // group_size)))
+        self.register_buffer("mask", torch.ones(filters))
+        self.per_filter = self.mask
 
     def update(self, weight: Tensor) -> None:
         """Compute the gates of this iteration from the convolution's weights."""
@@ -54,7 +64,6 @@ class FilterGate(nn.Module):
 
     def hold(self, group_gates: Tensor) -> None:
         """Take these gates, one a group, until the next update."""
-        self.group_gates = group_gates
         repeated = group_gates[:, None].expand(-1, self.group_size).reshape(-1)
         self.per_filter = repeated[: self.filters]
         self.mask = self.per_filter.detach()

@@ -102,9 +102,10 @@ def _bit_flips(
 
 
 def _filter_flips(name: str, now: LayerPolicy, gate: FilterGate, closing: bool) -> Iterator[Flip]:
-    metrics = gate.metrics.detach()
+    metrics = gate.metrics
     kept = set(range(gate.filters)) if now.kept is None else set(now.kept)
-    is_open = torch.tensor([g * gate.group_size in kept for g in range(len(metrics))])
+    groups = [group * gate.group_size in kept for group in range(len(metrics))]
+    is_open = torch.tensor(groups, device=metrics.device)
     if closing and int(is_open.sum()) == 1:
         return
     candidates = metrics.masked_fill(is_open != closing, torch.inf if closing else -torch.inf)
