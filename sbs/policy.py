@@ -97,6 +97,8 @@ class LayerPolicy(BaseModel):
     activation_bits: Bitwidth
     kept: tuple[int, ...] | None = None
     """Sorted indices of the kept output filters; ``None`` keeps all."""
+    weight_shape: tuple[int, ...] | None = None
+    """Shape of the unpruned weights; ``None`` in files of older versions."""
 
     @model_validator(mode="after")
     def _check_kept(self) -> LayerPolicy:
@@ -109,7 +111,10 @@ class LayerPolicy(BaseModel):
 
 
 class Policy(BaseModel):
-    """Network name and one :class:`LayerPolicy` for each convolution and linear layer."""
+    """Network name and one :class:`LayerPolicy` for each convolution and linear layer.
+
+    Layers are found by name; their order means nothing.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -118,6 +123,18 @@ class Policy(BaseModel):
     quantizer: Quantizer = "interval"
     layers: dict[str, LayerPolicy]
 
+    def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Policy:
+        """The same policy with the shapes of the unpruned weights, for the file of a search.
+
+        Args:
+            shapes: layer name -> shape of its weights, for every layer of the policy.
+        """
+        layers = {
+            name: layer.model_copy(update={"weight_shape": shapes[name]})
+            for name, layer in self.layers.items()
+        }
+        return self.model_copy(update={"layers": layers})
+
     def save(self, path: Path) -> None:
         """Write the policy as JSON, atomically."""
         from sbs.provenance.records import atomic_write_text
@@ -125,50 +142,86 @@ class Policy(BaseModel):
         atomic_write_text(path, self.model_dump_json(indent=1) + "\n")
 
     @classmethod
-    def load(cls, path: Path) -> Policy:
+    def load(cls, path: Path, network: str | None = None) -> Policy:
         """Read a policy.
 
+        Args:
+            path: file of :meth:`save`.
+            network: the network that it has to be for; any if None.
+
         Raises:
-            SBSError: the file is missing, is not JSON, or breaks a rule; the layer is named.
+            SBSError: the file is missing, is not JSON, breaks a rule (the layer is named), or is
+                for another network.
         """
         try:
-            return cls.model_validate_json(Path(path).read_text())
+            policy = cls.model_validate_json(Path(path).read_text())
         except OSError as error:
             raise SBSError(f"{path}: cannot read the policy: {error.strerror}") from error
         except ValidationError as error:
             raise SBSError(f"{path}: not a valid policy: {_explain(error)}") from error
+        if network not in (None, policy.network):
+            raise SBSError(
+                f"{path}: network: the policy is for {policy.network}, not for {network}; "
+                f"search a policy of {network}, or name {policy.network} as the network"
+            )
+        return policy
 
-    def check_layers(self, filters: Mapping[str, int], prunable: Iterable[str]) -> None:
+    def check(
+        self, network: str, shapes: Mapping[str, tuple[int, ...]], prunable: Iterable[str]
+    ) -> None:
         """Check the policy against a network.
 
         Args:
-            filters: layer name -> number of output filters, for every layer of the network.
+            network: its name.
+            shapes: layer name -> shape of the unpruned weights, output filters first, for every
+                layer of the network.
             prunable: names of the layers that may lose filters.
 
         Raises:
-            SBSError: an unknown or missing layer, a filter index out of range, or filters
-                removed from a layer that cannot be pruned; the layer is named.
+            SBSError: another network; an unknown or missing layer; weights of another shape; a
+                filter index out of range; or filters removed from a layer that cannot be pruned.
+                The layer is named.
         """
-        unknown = sorted(self.layers.keys() - filters.keys())
-        missing = sorted(filters.keys() - self.layers.keys())
+        if self.network != network:
+            raise SBSError(
+                f"a policy of {self.network}, but the network is {network}; take its own policy"
+            )
+        unknown = sorted(self.layers.keys() - shapes.keys())
+        missing = sorted(shapes.keys() - self.layers.keys())
         if unknown:
             raise SBSError(f"policy for {self.network}: unknown layer {unknown[0]!r}")
         if missing:
             raise SBSError(f"policy for {self.network}: no entry for layer {missing[0]!r}")
         allowed = set(prunable)
         for name, layer in self.layers.items():
-            if layer.kept is None:
-                continue
-            if layer.kept[-1] >= filters[name]:
-                raise SBSError(
-                    f"policy for {self.network}: layer {name!r} keeps filter {layer.kept[-1]}, "
-                    f"but has only {filters[name]}"
-                )
-            if len(layer.kept) < filters[name] and name not in allowed:
-                raise SBSError(
-                    f"policy for {self.network}: layer {name!r} cannot be pruned; only the first "
-                    "convolution of a residual block can"
-                )
+            self._check_shape(name, layer.weight_shape, shapes[name])
+            self._check_kept(name, layer.kept, shapes[name][0], name in allowed)
+
+    def _check_shape(
+        self, name: str, recorded: tuple[int, ...] | None, own: tuple[int, ...]
+    ) -> None:
+        if recorded not in (None, own):
+            raise SBSError(
+                f"policy for {self.network}: layer {name!r} had weights of shape "
+                f"{_by(recorded)} in the search and has {_by(own)} here; take the policy of a "
+                "search with this network and dataset"
+            )
+
+    def _check_kept(
+        self, name: str, kept: tuple[int, ...] | None, filters: int, prunable: bool
+    ) -> None:
+        if kept is None:
+            return
+        if kept[-1] >= filters:
+            raise SBSError(
+                f"policy for {self.network}: layer {name!r} keeps filter {kept[-1]}, "
+                f"but has only {filters}"
+            )
+        if len(kept) < filters and not prunable:
+            raise SBSError(
+                f"policy for {self.network}: layer {name!r} cannot be pruned; only the first "
+                "convolution of a residual block can"
+            )
 
 
 def uniform_policy(
@@ -192,6 +245,10 @@ def uniform_policy(
         return LayerPolicy(weight_bits=chosen, activation_bits=chosen)
 
     return Policy(network=network, layers={name: one(name) for name in names})
+
+
+def _by(shape: Iterable[int] | None) -> str:
+    return " x ".join(map(str, shape or ()))
 
 
 def _explain(error: ValidationError) -> str:

@@ -15,7 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 from sbs.cli import app
-from sbs.config.settings import Scale, canonical_json, stage_settings
+from sbs.config.scale import Scale, canonical_json, stage_settings
 from sbs.policy import Policy
 from sbs.provenance.records import RunRecord
 from sbs.runtime.checkpoints import read_weights
@@ -140,8 +140,10 @@ def test_searches(
             )
         )
     assert_same_outputs(tmp_path / "whole", tmp_path / "killed")
+    layers = Policy.load(tmp_path / "killed" / "policy.json").layers
+    assert layers["conv1"].weight_shape == (16, 1, 3, 3)
+    assert layers["fc"].weight_shape == (10, 64)
     if search.startswith("sbs_p"):
-        layers = Policy.load(tmp_path / "killed" / "policy.json").layers
         assert any(layer.kept is not None for layer in layers.values()), "nothing was pruned"
 
 

@@ -36,6 +36,12 @@ class LayerShape:
     output_size: tuple[int, int]
 
     @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Of the weights: (filters, channels a group, height, width) or (outputs, inputs)."""
+        channels = (self.out_channels, self.in_channels // self.groups)
+        return channels if self.kind == "linear" else (*channels, *self.kernel)
+
+    @property
     def weight_elements(self) -> int:
         """Number of weights; biases count nothing."""
         return self.out_channels * (self.in_channels // self.groups) * math.prod(self.kernel)

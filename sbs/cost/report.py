@@ -34,8 +34,8 @@ class _Costed:
         return uniform_policy(self.name, [layer.name for layer in self.layers], bits)
 
     def checked(self, policy: Policy) -> Policy:
-        filters = {layer.name: layer.out_channels for layer in self.layers}
-        policy.check_layers(filters, [one.layer for one in self.prunables])
+        shapes = {layer.name: layer.weight_shape for layer in self.layers}
+        policy.check(self.name, shapes, [one.layer for one in self.prunables])
         return policy
 
 
@@ -66,7 +66,7 @@ def print_cost(
     model = spec.build(classes or spec.classes, channels)
     image = (channels, size, size)
     costed = _Costed(network, image, trace_layers(model, image), spec.prunables(model))
-    policy = costed.policy(bits) if policy_path is None else Policy.load(policy_path)
+    policy = costed.policy(bits) if policy_path is None else Policy.load(policy_path, network)
     console = Console(width=None if Console().is_terminal else PIPE_WIDTH)
     console.print(_table(costed, costed.checked(policy)))
     for line in _totals(costed, policy):

@@ -97,14 +97,14 @@ def export(model: nn.Module, policy: Policy, path: Path) -> Sizes:
         grids[name] = grid
         tensors[name + CODES] = pack(_codes(name, layer, grid), grid.bits)
         state.pop(_weight_key(name, policy))
-    layers = list(_layers(model).values())
+    layers, spec = _layers(model), get_spec(policy.network)
     packed = sum(codes.nbytes for codes in tensors.values())
     tensors |= {name: value.contiguous() for name, value in state.items()}
     header = {
         "version": VERSION,
         "policy": policy.model_dump(mode="json"),
-        "classes": layers[-1].weight.shape[0],
-        "in_channels": layers[0].weight.shape[1],
+        "classes": layers[spec.last_layer].weight.shape[0],
+        "in_channels": layers[spec.first_layer].weight.shape[1],
         "layers": {name: asdict(grid) for name, grid in grids.items()},
     }
     with atomic_write(path) as temporary:

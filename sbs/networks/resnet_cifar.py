@@ -90,6 +90,8 @@ def spec(name: str) -> NetworkSpec:
         signed_inputs=lambda model: frozenset({"conv1"}),
         image_size=32,
         classes=100,
+        first_layer="conv1",
+        last_layer="fc",
     )
 
 

@@ -39,6 +39,8 @@ class NetworkSpec:
         signed_inputs: names of the layers whose input can be negative.
         image_size: height and width of the images of the paper's dataset.
         classes: classes of that dataset.
+        first_layer: name of the layer that reads the image.
+        last_layer: name of the layer that gives the logits.
     """
 
     name: str
@@ -47,3 +49,5 @@ class NetworkSpec:
     signed_inputs: Callable[[nn.Module], frozenset[str]]
     image_size: int
     classes: int
+    first_layer: str
+    last_layer: str

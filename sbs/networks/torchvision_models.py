@@ -30,7 +30,13 @@ NETWORKS = {
     "mobilenet_v3": {"label": "MobileNetV3", "published": "mobilenetv3"},
 }
 
-IMAGENET = {"image_size": 224, "classes": 1000}
+RESNET: dict[str, Any] = {
+    "signed_inputs": lambda model: frozenset({"conv1"}),
+    "image_size": 224,
+    "classes": 1000,
+    "first_layer": "conv1",
+    "last_layer": "fc",
+}
 
 # kernel, expansion, outputs, squeeze-and-excitation, activation, stride
 MOBILENET_V3_LARGE = (
@@ -59,10 +65,28 @@ def spec(name: str) -> NetworkSpec:
 
 def _specs() -> list[NetworkSpec]:
     return [
-        NetworkSpec("resnet18", _plain("resnet18"), _basic, _image_only("conv1"), **IMAGENET),
-        NetworkSpec("resnet50", _plain("resnet50"), _bottleneck, _image_only("conv1"), **IMAGENET),
-        NetworkSpec("mobilenet_v2", _plain("mobilenet_v2"), _inverted_v2, _signed_v2, **IMAGENET),
-        NetworkSpec("mobilenet_v3", _mobilenet_v3, _inverted_v3, _signed_v3, 32, 100),
+        NetworkSpec("resnet18", _plain("resnet18"), _basic, **RESNET),
+        NetworkSpec("resnet50", _plain("resnet50"), _bottleneck, **RESNET),
+        NetworkSpec(
+            name="mobilenet_v2",
+            build=_plain("mobilenet_v2"),
+            prunables=_inverted_v2,
+            signed_inputs=_signed_v2,
+            image_size=224,
+            classes=1000,
+            first_layer="features.0.0",
+            last_layer="classifier.1",
+        ),
+        NetworkSpec(
+            name="mobilenet_v3",
+            build=_mobilenet_v3,
+            prunables=_inverted_v3,
+            signed_inputs=_signed_v3,
+            image_size=32,
+            classes=100,
+            first_layer="features.0.0",
+            last_layer="classifier.3",
+        ),
     ]
 
 
@@ -104,10 +128,6 @@ def _squeeze(channels: int, _rounded: int, **options: Any) -> SqueezeExcitation:
     return SqueezeExcitation(
         channels, channels // 4, activation=nn.ReLU, scale_activation=nn.Hardsigmoid
     )
-
-
-def _image_only(first: str) -> Callable[[nn.Module], frozenset[str]]:
-    return lambda model: frozenset({first})
 
 
 def _blocks(model: nn.Module, kind: type[nn.Module]) -> list[tuple[str, nn.Module]]:

@@ -19,10 +19,10 @@ def run(policy: Path, weights: Path, output: Path) -> Sizes:
     """Write the network of a policy and its weights as :func:`sbs.export.packed.export` does."""
     chosen = Policy.load(policy)
     state = checkpoints.read_weights(weights)
-    names = list(chosen.layers)
-    ends = [_weight(state, name, weights) for name in (names[0], names[-1])]
     spec = get_spec(chosen.network)
-    plain = spec.build(ends[1].shape[0], ends[0].shape[1])
+    in_channels = _weight(state, spec.first_layer, weights).shape[1]
+    classes = _weight(state, spec.last_layer, weights).shape[0]
+    plain = spec.build(classes, in_channels)
     model = with_weights(plain, spec, chosen, weights)
     return export(model.eval(), chosen, output)
 

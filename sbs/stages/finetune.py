@@ -26,7 +26,7 @@ def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: 
     """Train the network of a policy, its pruned filters gone, and measure it."""
     stage = StageRun("finetune", job, data, {"policy": policy, "start": start})
     settings: FinetuneSettings = stage.section("finetune", FinetuneSettings)
-    chosen = Policy.load(policy)
+    chosen = Policy.load(policy, job.network)
     model = stage.to_device(with_weights(stage.model, stage.spec, chosen, start))
     progression = Progression()
     if chosen.quantizer != "dq":  # which has learnt everything in one stage already
@@ -46,7 +46,7 @@ def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) 
     spec = get_spec(network)
     model = spec.build(dataset.classes, dataset.train.images.shape[1])
     if policy is not None:
-        model = with_weights(model, spec, Policy.load(policy), weights)
+        model = with_weights(model, spec, Policy.load(policy, network), weights)
     else:
         checkpoints.load_into(model, checkpoints.read_weights(weights), str(weights))
     return evaluate(model.to(device), batches, device)

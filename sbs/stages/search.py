@@ -19,7 +19,8 @@ def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, rec
     checkpoints.load_into(stage.model, checkpoints.read_weights(pretrained), str(pretrained))
     result: SearchResult = chosen.load()(context_of(stage, chosen))
     checkpoints.save_weights(result.state, weights)
-    result.policy.save(policy)
+    shapes = {shape.name: shape.weight_shape for shape in stage.shapes}
+    result.policy.with_shapes(shapes).save(policy)
     stage.record(
         result.policy,
         result.progression,

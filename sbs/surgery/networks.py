@@ -28,7 +28,7 @@ class SearchSpace:
     Attributes:
         network: its name.
         model: the network.
-        layers: every convolution and linear layer, in forward order.
+        layers: every convolution and linear layer, in the order of the start policy.
         filter_gates: pruning gates by the name of their convolution.
         prunables: what shrinks with each of those.
     """
@@ -79,16 +79,15 @@ def quantized_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn
         SBSError: the policy does not fit the network.
     """
     prunables = spec.prunables(model)
-    filters = {name: layer.weight.shape[0] for name, layer in leaf_layers(model).items()}
-    policy.check_layers(filters, [prunable.layer for prunable in prunables])
+    shapes = {name: tuple(layer.weight.shape) for name, layer in leaf_layers(model).items()}
+    policy.check(spec.name, shapes, [prunable.layer for prunable in prunables])
     if policy.quantizer == "dq":
         return dq_network(model, DQ_BITS)
     signed = spec.signed_inputs(model)
     remove_filters(model, prunables, policy)
-    first = next(iter(policy.layers))
     for name, layer in leaf_layers(model).items():
         chosen = policy.layers[name]
-        options = _options(name, layer, chosen, signed, first, policy.quantizer)
+        options = _options(name, layer, chosen, signed, spec.first_layer, policy.quantizer)
         _swap_layer(model, name, layer, options, None)
     _swap_norms(model, prunables)
     return model
@@ -118,12 +117,11 @@ def search_network(
     """
     signed = spec.signed_inputs(model)
     prunables = spec.prunables(model)
-    names = list(start.layers)
-    ends = {names[0], names[-1]}
+    ends = {spec.first_layer, spec.last_layer}
     layers: dict[str, QuantConv2d | QuantLinear] = {}
     plain = leaf_layers(model)
-    for name in names:
-        options = _options(name, plain[name], start.layers[name], signed, names[0])
+    for name, chosen in start.layers.items():
+        options = _options(name, plain[name], chosen, signed, spec.first_layer)
         searched = None if name in ends else bitwidths
         layers[name] = _swap_layer(model, name, plain[name], options, searched)
     _swap_norms(model, prunables)
