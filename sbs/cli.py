@@ -173,7 +173,7 @@ def export(
     """Write a compressed network as packed integers with their scales, and print its sizes."""
     from dataclasses import asdict
 
-    from sbs.provenance.records import atomic_write_text
+    from sbs.provenance.files import atomic_write_text
     from sbs.stages.export import run
 
     found = run(policy, weights, output)

@@ -137,7 +137,7 @@ class Policy(BaseModel):
 
     def save(self, path: Path) -> None:
         """Write the policy as JSON, atomically."""
-        from sbs.provenance.records import atomic_write_text
+        from sbs.provenance.files import atomic_write_text
 
         atomic_write_text(path, self.model_dump_json(indent=1) + "\n")
 

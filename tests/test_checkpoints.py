@@ -12,7 +12,7 @@ from sbs.config.settings import Checkpoint
 from sbs.data.fetch import fetch
 from sbs.errors import SBSError
 from sbs.networks import build_network
-from sbs.provenance.records import sha256_of_file
+from sbs.provenance.files import sha256_of_file
 from sbs.runtime.checkpoints import load_into, obtain, read_weights, save_weights
 from sbs.stages.finetune import evaluate_file
 from tests.conftest import ROOT

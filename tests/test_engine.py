@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from sbs.config.scale import Scale, canonical_json, stage_settings
 from sbs.config.settings import TrainSettings
 from sbs.errors import SBSError
-from sbs.provenance.records import RunRecord, directory_lock
+from sbs.provenance.files import directory_lock
+from sbs.provenance.records import RunRecord
 from sbs.runtime.checkpoints import read_weights
 from sbs.runtime.progress import Reporter
 from sbs.training.classification import Classification

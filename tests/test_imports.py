@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 @pytest.mark.parametrize(
     "module",
-    ["sbs.cli", "sbs.results.collect", "sbs.config.experiments", "sbs.provenance.sources"],
+    ["sbs.cli", "sbs.results.collect", "sbs.config.experiments", "sbs.provenance.code"],
 )
 def test_what_starts_often_starts_without_pytorch(module: str) -> None:
     code = f"import {module}, sys; sys.exit('torch' in sys.modules)"

@@ -20,7 +20,7 @@ import yaml
 from sbs.config.experiments import load_experiments
 from sbs.config.scale import json_schema, load_scale
 from sbs.errors import SBSError
-from sbs.provenance.sources import imported_by
+from sbs.provenance.code import imported_by
 from sbs.registry.methods import method, searching_methods
 from tests.conftest import ROOT, SCALES
 

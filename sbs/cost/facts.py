@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sbs.cost.layers import LayerShape
 from sbs.errors import SBSError
 from sbs.networks.spec import Prunable
-from sbs.provenance.records import atomic_write_text, sha256_of_text
-from sbs.provenance.sources import source_digest
+from sbs.provenance.code import source_digest
+from sbs.provenance.files import atomic_write_text, sha256_of_text
 from sbs.registry.networks import network
 from sbs.runtime.cache import cache_folder
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sbs.errors import SBSError
-from sbs.provenance.records import atomic_write
+from sbs.provenance.files import atomic_write
 
 FORMAT = 1
 

@@ -23,7 +23,7 @@ from sbs.errors import SBSError
 from sbs.networks import get_spec
 from sbs.nn.layers import QuantConv2d, QuantLinear
 from sbs.policy import FULL_PRECISION, Policy
-from sbs.provenance.records import atomic_write
+from sbs.provenance.files import atomic_write
 from sbs.quantization.packing import pack, unpack
 from sbs.quantization.uniform import effective_interval, num_steps
 from sbs.surgery.dq import FixedPoint

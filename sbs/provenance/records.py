@@ -1,16 +1,10 @@
-"""Files that survive a kill, and the records of what was run."""
+"""Run records: what was run, on what, by which code, and what came out."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import platform
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -18,32 +12,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sbs.errors import SBSError
+from sbs.provenance.files import atomic_write_text
 
 VERSIONED = ("torch", "torchvision", "numpy", "scikit-learn", "snakemake")
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place on success: whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def atomic_write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(text)
 
 
 def json_by_line(content: dict[str, Any]) -> str:
@@ -59,36 +30,6 @@ def json_by_line(content: dict[str, Any]) -> str:
             text = f"[\n  {entries}\n ]"
         lines.append(f" {json.dumps(key)}: {text}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sha256_of_text(text: str) -> str:
-    """SHA-256 of a text in UTF-8, in hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-@contextmanager
-def directory_lock(directory: Path) -> Iterator[None]:
-    """Hold a lock on ``directory``, so that a run and its orphaned twin cannot both write there.
-
-    Raises:
-        SBSError: another live process holds it.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SBSError(
-                f"{directory}: another process is training here (an orphan of a killed workflow?); "
-                "let it finish, or stop it, and run again"
-            ) from None
-        yield
 
 
 class RunRecord(BaseModel):

@@ -41,7 +41,7 @@ class Reporter(ReporterBase):
         """
         if not self.jobs:
             raise WorkflowError("nothing to report yet: make a table first, such as `make table1`")
-        from sbs.provenance.records import atomic_write_text
+        from sbs.provenance.files import atomic_write_text
         from sbs.report.exhibits import exhibits
         from sbs.report.page import page
         from sbs.report.runs import provenance, statistics

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from sbs.errors import SBSError
-from sbs.provenance.records import RunRecord, atomic_write
+from sbs.provenance.files import atomic_write
+from sbs.provenance.records import RunRecord
 from sbs.registry.methods import methods
 
 KEY = ["network", "method", "variant", "seed"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sbs.provenance.records import atomic_write_text
+from sbs.provenance.files import atomic_write_text
 
 COLUMNS = {
     "top1": ("top1_mean", 2),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from sbs.errors import SBSError
-from sbs.provenance.records import atomic_write_text
+from sbs.provenance.files import atomic_write_text
 from sbs.results.claims import score
 
 BEGIN = "<!-- written by `make snapshot` -->"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sbs.config.settings import Checkpoint
 from sbs.errors import SBSError
-from sbs.provenance.records import atomic_write, sha256_of_file
+from sbs.provenance.files import atomic_write, sha256_of_file
 
 WEIGHTS_DIR = "SBS_WEIGHTS_DIR"
 

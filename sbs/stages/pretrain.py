@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sbs.config.settings import PretrainSettings
 from sbs.policy import FULL_PRECISION, uniform_policy
-from sbs.provenance.records import sha256_of_file
+from sbs.provenance.files import sha256_of_file
 from sbs.runtime import checkpoints
 from sbs.stages.stage_run import Job, StageRun
 from sbs.training.classification import Classification

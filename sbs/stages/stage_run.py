@@ -19,14 +19,9 @@ from sbs.data.images import load_dataset
 from sbs.errors import SBSError
 from sbs.networks import build_network, get_spec
 from sbs.policy import FULL_PRECISION, Policy, uniform_policy
-from sbs.provenance.records import (
-    RunRecord,
-    git_revision,
-    sha256_of_file,
-    sha256_of_text,
-    software_versions,
-)
-from sbs.provenance.sources import source_digest
+from sbs.provenance.code import source_digest
+from sbs.provenance.files import sha256_of_file, sha256_of_text
+from sbs.provenance.records import RunRecord, git_revision, software_versions
 from sbs.registry.code import stage_modules
 from sbs.runtime.device import choose_device, device_name, peak_memory_bytes
 from sbs.runtime.progress import Reporter

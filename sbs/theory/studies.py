@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from sbs.errors import SBSError
-from sbs.provenance.records import atomic_write
+from sbs.provenance.files import atomic_write
 from sbs.theory import convergence, error_bound, sizes, statements
 
 STUDIES: dict[str, Callable[[], pd.DataFrame]] = {

@@ -21,7 +21,7 @@ from torch.optim import SGD, Optimizer
 from sbs.config.scale import canonical_json
 from sbs.config.settings import RuntimeSettings, TrainSettings
 from sbs.errors import SBSError
-from sbs.provenance.records import atomic_write, directory_lock, sha256_of_text
+from sbs.provenance.files import atomic_write, directory_lock, sha256_of_text
 from sbs.runtime.device import autocast, synchronize
 from sbs.runtime.progress import Reporter
 from sbs.runtime.seeding import derive_seed, seed_everything

@@ -12,7 +12,7 @@ from sbs.config.experiments import load_experiments
 from sbs.registry.code import stage_modules
 from sbs.registry.datasets import dataset, datasets
 from sbs.registry.methods import method
-from sbs.provenance.sources import source_digest
+from sbs.provenance.code import source_digest
 
 try:
     scale = validated(scale_type(), config, "scale file")

@@ -26,7 +26,7 @@ from sbs.methods.haq.agent import Agent
 from sbs.methods.haq.calibration import Calibration
 from sbs.methods.haq.environment import Bits, PrecisionEnv
 from sbs.policy import LayerPolicy, Policy
-from sbs.provenance.records import directory_lock
+from sbs.provenance.files import directory_lock
 from sbs.runtime.device import autocast
 from sbs.runtime.seeding import derive_seed, seed_everything
 from sbs.surgery.networks import plain_state, quantized_network
