@@ -3,20 +3,30 @@
 Snakemake does not see an edit of a package that a rule's command imports. The digest goes into
 the rule's ``params``, so the edit reruns what it touches. Comments and docstrings do not count:
 they change no result, and a search can take a day.
+
+Nothing is imported to find this out: modules are read as text, so a digest takes no PyTorch.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
+from sbs.errors import SBSError
+
+PACKAGE = "sbs"
 
 
 def source_digest(*modules: str) -> str:
-    """SHA-256 over the code of ``modules`` and of all that they import from this package."""
+    """SHA-256 over the code of ``modules`` and of all that they import, see :func:`imported_by`.
+
+    Raises:
+        SBSError: there is no such module.
+    """
     reached: set[str] = set()
     for module in modules:
         reached |= imported_by(module)
@@ -27,68 +37,96 @@ def source_digest(*modules: str) -> str:
 
 
 def imported_by(module: str) -> set[str]:
-    """``module`` and all modules of this package that importing it can import, at any depth."""
-    reached, waiting = set(), [module]
+    """``module`` and all modules that importing it can import, at any depth.
+
+    Modules of this package and of the module's own top-level package count. Other packages
+    have versions, which run records hold.
+
+    Raises:
+        SBSError: there is no such module.
+    """
+    packages = {PACKAGE, module.partition(".")[0]}
+    reached: set[str] = set()
+    waiting = [*_with_parents(module)]
     while waiting:
         current = waiting.pop()
         if current not in reached:
             reached.add(current)
-            waiting += _imports(current)
+            waiting += [name for name in _imports(current) if name.partition(".")[0] in packages]
     return reached
 
 
-def module_names() -> list[str]:
-    """All modules of this package, dotted."""
-    paths = (path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py"))
-    return sorted(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
+def _with_parents(module: str) -> Iterator[str]:
+    """``a.b`` and the package ``a``, whose code an import of ``a.b`` runs too."""
+    parts = module.split(".")
+    yield module
+    for end in range(1, len(parts)):
+        parent = ".".join(parts[:end])
+        if _path(parent) is not None:
+            yield parent
 
 
 @cache
 def _path(module: str) -> Path | None:
-    base = PACKAGE.parent.joinpath(*module.split("."))
-    candidates = (base / "__init__.py", base.with_suffix(".py"))
-    return next((path for path in candidates if path.is_file()), None)
+    """The file of a module, or None for what is no Python file, such as a function's name."""
+    top, *rest = module.split(".")
+    spec = find_spec(top)
+    if spec is None:
+        return None
+    if not rest and spec.origin and spec.origin.endswith(".py"):
+        return Path(spec.origin)
+    for folder in spec.submodule_search_locations or ():
+        base = Path(folder, *rest)
+        for path in (base / "__init__.py", base.with_name(f"{base.name}.py")):
+            if rest and path.is_file():
+                return path
+    return None
 
 
 @cache
 def _imports(module: str) -> tuple[str, ...]:
-    """Modules of this package that ``module`` names in an import, and the packages around them."""
+    """Modules that ``module`` names in an import, and the packages around them."""
+    path, tree = _parsed(module)
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    own = {PACKAGE, module.partition(".")[0]}
     found: set[str] = set()
-    for node in ast.walk(_tree(module)):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == PACKAGE.name:
-                prefixes = (".".join(parts[: end + 1]) for end in range(len(parts)))
-                found |= {prefix for prefix in prefixes if _path(prefix) is not None}
+    for name in _named(tree, package):
+        if name.partition(".")[0] in own:
+            found |= {one for one in _with_parents(name) if _path(one) is not None}
     return tuple(sorted(found))
 
 
-def _tree(module: str) -> ast.Module:
+def _named(tree: ast.Module, package: str) -> Iterator[str]:
+    """Dotted names in the import statements: modules, and names that may be modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _parsed(module: str) -> tuple[Path, ast.Module]:
     path = _path(module)
     if path is None:
-        raise ModuleNotFoundError(f"no module {module!r} in {PACKAGE}")
-    return ast.parse(path.read_text())
+        raise SBSError(f"{module}: no such Python module; is its package installed here?")
+    return path, ast.parse(path.read_text())
 
 
 @cache
 def _code(module: str) -> str:
-    tree = _tree(module)
+    path, tree = _parsed(module)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree) + "".join(_compiled_sources(module))
+    return ast.dump(tree) + "".join(_compiled_sources(path))
 
 
-def _compiled_sources(module: str) -> list[str]:
-    """What a package compiles: the files of its folder ``csrc``."""
-    path = _path(module)
-    if path is None or path.name != "__init__.py":
+def _compiled_sources(path: Path) -> list[str]:
+    """What the package of this ``__init__.py`` compiles: the files of its folder ``csrc``."""
+    if path.name != "__init__.py":
         return []
     return [source.read_text() for source in sorted(path.parent.glob("csrc/*"))]
