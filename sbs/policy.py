@@ -150,11 +150,14 @@ class Policy(BaseModel):
             network: the network that it has to be for; any if None.
 
         Raises:
-            SBSError: the file is missing, is not JSON, breaks a rule (the layer is named), or is
-                for another network.
+            SBSError: the file is missing, is not what the run record beside it says, is not
+                JSON, breaks a rule (the layer is named), or is for another network.
         """
+        from sbs.provenance.records import check_recorded
+
+        check_recorded(path)
         try:
-            policy = cls.model_validate_json(Path(path).read_text())
+            policy = cls.model_validate_json(Path(path).read_bytes())
         except OSError as error:
             raise SBSError(f"{path}: cannot read the policy: {error.strerror}") from error
         except ValidationError as error:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sbs.data import images as images_module
 from sbs.data.digits import load
 from sbs.data.fetch import fetch
 from sbs.data.images import (
@@ -22,6 +21,7 @@ from sbs.data.images import (
     save_dataset,
 )
 from sbs.errors import SBSError
+from sbs.runtime import tensor_files
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_an_interrupted_save_leaves_the_old_file(
         Path(target).write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(images_module, "save_file", interrupted)
+    monkeypatch.setattr(tensor_files, "save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_dataset(load("digits", None, Path()), path)
     assert_equal(load_dataset(path), small)

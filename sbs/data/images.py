@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from sbs.errors import SBSError
-from sbs.provenance.files import atomic_write
+from sbs.runtime.tensor_files import read_tensors, save_tensors
 
 FORMAT = 1
 
@@ -87,21 +83,16 @@ def content_digest(*splits: ImageSet) -> str:
 
 
 def save_dataset(dataset: Dataset, path: Path) -> None:
-    """Write a dataset as one safetensors file, whole or not at all."""
-    tensors = _tensors(dataset)
-    facts = json.dumps(
-        {
-            "format": FORMAT,
-            "name": dataset.name,
-            "classes": dataset.classes,
-            "mean": dataset.mean,
-            "std": dataset.std,
-            "digest": dataset.digest,
-        }
-    )
-    metadata = {"facts": facts, "sha256": _stored_digest(facts, tensors)}
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    """Write a dataset as one file with a checksum, whole or not at all."""
+    facts = {
+        "format": FORMAT,
+        "name": dataset.name,
+        "classes": dataset.classes,
+        "mean": dataset.mean,
+        "std": dataset.std,
+        "digest": dataset.digest,
+    }
+    save_tensors(_tensors(dataset), path, facts)
 
 
 def load_dataset(path: Path) -> Dataset:
@@ -111,24 +102,22 @@ def load_dataset(path: Path) -> Dataset:
         SBSError: the file is missing, truncated, altered, or not such a file.
     """
     path = Path(path)
+    command = f"`sbs fetch {path.stem} --output {path}`"
     if not path.is_file():
-        raise SBSError(f"{path}: no such dataset file; run `sbs fetch {path.stem} --output {path}`")
+        raise SBSError(f"{path}: no such dataset file; run {command}")
+    remedy = f"delete it and run {command} again"
+    facts, tensors = read_tensors(path, "dataset file", remedy)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-        if metadata["sha256"] != _stored_digest(metadata["facts"], tensors):
-            raise _damaged(path, "its checksum does not match")
-        return _dataset(json.loads(metadata["facts"]), tensors)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
+        return _dataset(facts, tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SBSError(f"{path}: not a dataset file ({error}); {remedy}") from error
 
 
 def _tensors(dataset: Dataset) -> dict[str, Tensor]:
     return {
-        "test_images": dataset.test.images.contiguous(),
+        "test_images": dataset.test.images,
         "test_labels": dataset.test.labels,
-        "train_images": dataset.train.images.contiguous(),
+        "train_images": dataset.train.images,
         "train_labels": dataset.train.labels,
     }
 
@@ -144,21 +133,4 @@ def _dataset(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Dataset:
         tuple(facts["mean"]),
         tuple(facts["std"]),
         facts["digest"],
-    )
-
-
-def _stored_digest(facts: str, tensors: dict[str, Tensor]) -> str:
-    """SHA-256 over all that a file holds: facts, and type, shape and bytes of each tensor."""
-    digest = hashlib.sha256(facts.encode())
-    for name in sorted(tensors):
-        content = tensors[name]
-        digest.update(f"|{name} {content.dtype} {tuple(content.shape)}|".encode())
-        digest.update(content.view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _damaged(path: Path, reason: str) -> SBSError:
-    return SBSError(
-        f"{path}: damaged dataset file ({reason}); delete it and run "
-        f"`sbs fetch {path.stem} --output {path}` again"
     )

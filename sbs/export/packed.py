@@ -1,37 +1,35 @@
 """Compressed networks as files: packed integer codes with their scales, and a JSON header.
 
-The file is safetensors. Its metadata's key ``sbs`` holds the header as JSON: network, policy, and
-for every quantized layer bitwidth, shape and grid. A tensor ``<layer>.codes`` holds packed codes
-(:mod:`sbs.quantization.packing`); all other tensors, such as those of batch norms, are in single
-precision.
+The file is safetensors with a checksum (:mod:`sbs.runtime.tensor_files`). Its facts are the header:
+network, policy, and for every quantized layer bitwidth, shape and grid. A tensor ``<layer>.codes``
+holds packed codes (:mod:`sbs.quantization.packing`); all other tensors, such as those of batch
+norms, are in single precision.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sbs.errors import SBSError
 from sbs.networks import get_spec
 from sbs.nn.layers import QuantConv2d, QuantLinear
 from sbs.policy import FULL_PRECISION, Policy
-from sbs.provenance.files import atomic_write
 from sbs.quantization.packing import pack, unpack
 from sbs.quantization.uniform import effective_interval, num_steps
+from sbs.runtime.tensor_files import FACTS, read_tensors, save_tensors
 from sbs.surgery.dq import FixedPoint
 from sbs.surgery.networks import quantized_network
 
-KEY = "sbs"
+KIND = "export"
 CODES = ".codes"
-VERSION = 1
+REMEDY = "export the network again"
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -99,16 +97,15 @@ def export(model: nn.Module, policy: Policy, path: Path) -> Sizes:
         state.pop(_weight_key(name, policy))
     layers, spec = _layers(model), get_spec(policy.network)
     packed = sum(codes.nbytes for codes in tensors.values())
-    tensors |= {name: value.contiguous() for name, value in state.items()}
     header = {
+        "kind": KIND,
         "version": VERSION,
         "policy": policy.model_dump(mode="json"),
         "classes": layers[spec.last_layer].weight.shape[0],
         "in_channels": layers[spec.first_layer].weight.shape[1],
         "layers": {name: asdict(grid) for name, grid in grids.items()},
     }
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary, {KEY: json.dumps(header)})
+    save_tensors(tensors | state, path, header)
     claimed = sum(grid.bits * torch.Size(grid.shape).numel() / 8 for grid in grids.values())
     return Sizes(claimed, packed, path.stat().st_size)
 
@@ -119,10 +116,12 @@ def load(path: Path) -> tuple[nn.Module, Policy]:
     Raises:
         SBSError: the file is missing, damaged, or was not written by :func:`export`.
     """
-    header, tensors = _read(path)
+    header, tensors = read_tensors(path, "export", REMEDY)
+    if header.get("kind") != KIND:
+        raise SBSError(f"{path}: not an exported network; write one with `sbs export`")
+    if header["version"] != VERSION:
+        raise SBSError(f"{path}: format {header['version']}, this reads {VERSION}; {REMEDY}")
     try:
-        if header["version"] != VERSION:
-            raise SBSError(f"{path}: format version {header['version']}; this reads {VERSION}")
         policy = Policy.model_validate(header["policy"])
         spec = get_spec(policy.network)
         plain = spec.build(header["classes"], header["in_channels"])
@@ -137,31 +136,18 @@ def load(path: Path) -> tuple[nn.Module, Policy]:
                 layer.options = replace(layer.options, weight_bits=FULL_PRECISION)
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise SBSError(f"{path}: damaged export ({error}); export the network again") from error
+        raise SBSError(f"{path}: damaged export ({error}); {REMEDY}") from error
     return model.eval(), policy
 
 
 def is_export(path: Path) -> bool:
-    """Whether a file was written by :func:`export`."""
-    if Path(path).suffix != ".safetensors" or not Path(path).is_file():
-        return False
+    """Whether a file was written by :func:`export`, as far as its header tells."""
     try:
         with safe_open(path, "pt") as file:
-            return KEY in (file.metadata() or {})
-    except SafetensorError:
+            facts = json.loads((file.metadata() or {})[FACTS])
+    except (SafetensorError, OSError, KeyError, ValueError):
         return False
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        with safe_open(path, "pt") as file:
-            metadata: Mapping[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise SBSError(f"{path}: cannot read the export ({error})") from error
-    if KEY not in metadata:
-        raise SBSError(f"{path}: not an exported network; write one with `sbs export`")
-    return json.loads(metadata[KEY]), tensors
+    return isinstance(facts, dict) and facts.get("kind") == KIND
 
 
 def _layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:

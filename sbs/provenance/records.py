@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sbs.errors import SBSError
-from sbs.provenance.files import atomic_write_text
+from sbs.provenance.files import atomic_write_text, sha256_of_file
 
 VERSIONED = ("torch", "torchvision", "numpy", "scikit-learn", "snakemake")
 
@@ -33,7 +34,10 @@ def json_by_line(content: dict[str, Any]) -> str:
 
 
 class RunRecord(BaseModel):
-    """``metrics.json``: what was run, and what came of it. Search writes one without accuracy."""
+    """``metrics.json``: what was run, and what came of it. Search writes one without accuracy.
+
+    ``outputs`` has the SHA-256 of each file that the stage wrote, by file name.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,6 +51,7 @@ class RunRecord(BaseModel):
     settings: dict[str, Any]
     settings_sha256: str
     inputs: dict[str, str]
+    outputs: dict[str, str] = {}
     dataset: str
     dataset_sha256: str
     git_revision: str
@@ -79,7 +84,7 @@ class RunRecord(BaseModel):
             SBSError: the file is missing or is not a run record.
         """
         try:
-            return cls.model_validate_json(Path(path).read_text())
+            return cls.model_validate_json(Path(path).read_bytes())
         except OSError as error:
             raise SBSError(f"{path}: cannot read the run record: {error.strerror}") from error
         except ValidationError as error:
@@ -87,6 +92,37 @@ class RunRecord(BaseModel):
             raise SBSError(
                 f"{path}: not a run record ({first['loc']}: {first['msg']}); delete it and rerun"
             ) from error
+
+
+def check_recorded(path: Path) -> None:
+    """Compare a file with what a run record in its folder says of it; without one, accept it.
+
+    Raises:
+        SBSError: its digest is not the recorded one.
+    """
+    path = Path(path)
+    recorded = {
+        outputs[path.name]: record
+        for record, outputs in _outputs_by_record(path.parent)
+        if path.name in outputs
+    }
+    if recorded and path.is_file() and sha256_of_file(path) not in recorded:
+        record = next(iter(recorded.values()))
+        raise SBSError(
+            f"{path}: not the file that {record.name} recorded (damaged, or edited?); run that "
+            "stage again, or use an edited file from a folder without this record"
+        )
+
+
+def _outputs_by_record(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The run records in a folder, and the files that they list; other JSON files are skipped."""
+    for record in sorted(folder.glob("*.json")):
+        try:
+            content = json.loads(record.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and isinstance(content.get("outputs"), dict):
+            yield record, content["outputs"]
 
 
 def git_revision() -> str:

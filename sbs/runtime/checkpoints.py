@@ -8,29 +8,42 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sbs.config.settings import Checkpoint
 from sbs.errors import SBSError
 from sbs.provenance.files import atomic_write, sha256_of_file
+from sbs.provenance.records import check_recorded
+from sbs.runtime.tensor_files import has_checksum, read_tensors, save_tensors
 
 WEIGHTS_DIR = "SBS_WEIGHTS_DIR"
+REMEDY = "fetch or train it again"
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write a state dict as safetensors, whole or not at all."""
-    with atomic_write(path) as temporary:
-        save_file({name: value.contiguous() for name, value in state.items()}, temporary)
+    """Write a state dict as safetensors with a checksum, whole or not at all."""
+    save_tensors({name: value.cpu() for name, value in state.items()}, path, {})
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict: safetensors, or a PyTorch file without code in it.
+    """Read a state dict: one of :func:`save_weights`, or one of others without code in it.
+
+    Ours are compared with their checksum and the run record beside them. Those of others are
+    safetensors or PyTorch files; the settings can give a digest for them, see :func:`obtain`.
 
     Raises:
         SBSError: the file is missing, damaged, or holds more than tensors.
     """
     path = Path(path)
+    check_recorded(path)
+    if has_checksum(path):
+        return read_tensors(path, "weights file", REMEDY)[1]
+    return _read_public(path)
+
+
+def _read_public(path: Path) -> dict[str, Tensor]:
+    """A state dict that others wrote: safetensors, or a PyTorch file without code in it."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -38,9 +51,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise SBSError(f"{path}: no such weights file") from error
     except (SafetensorError, OSError, RuntimeError, EOFError) as error:
-        raise SBSError(
-            f"{path}: damaged weights file ({error}); fetch or train it again"
-        ) from error
+        raise SBSError(f"{path}: damaged weights file ({error}); {REMEDY}") from error
     except Exception as error:  # pickle errors have no common base class
         raise SBSError(f"{path}: not a file of plain weights ({error})") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
