@@ -36,7 +36,8 @@ def json_by_line(content: dict[str, Any]) -> str:
 class RunRecord(BaseModel):
     """``metrics.json``: what was run, and what came of it. Search writes one without accuracy.
 
-    ``outputs`` has the SHA-256 of each file that the stage wrote, by file name.
+    ``outputs`` has the SHA-256 of each file that the stage wrote, by its path from the record's
+    folder.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

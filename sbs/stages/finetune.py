@@ -15,6 +15,7 @@ from sbs.networks import NetworkSpec, get_spec
 from sbs.policy import Policy
 from sbs.runtime import checkpoints
 from sbs.runtime.device import choose_device
+from sbs.stages.recording import finish_trained
 from sbs.stages.stage_run import Job, StageRun
 from sbs.surgery.networks import plain_state, quantized_network, split_intervals
 from sbs.training.classification import Classification
@@ -32,7 +33,7 @@ def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: 
     if chosen.quantizer != "dq":  # which has learnt everything in one stage already
         progression = stage.fit(Classification(model, settings), settings)
     checkpoints.save_weights(plain_state(model), weights)
-    stage.finish(chosen, progression, model, record)
+    finish_trained(stage, chosen, progression, (weights,), record, model)
 
 
 def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) -> Accuracy:

@@ -8,6 +8,7 @@ from sbs.config.settings import PretrainSettings
 from sbs.policy import FULL_PRECISION, uniform_policy
 from sbs.provenance.files import sha256_of_file
 from sbs.runtime import checkpoints
+from sbs.stages.recording import finish_trained
 from sbs.stages.stage_run import Job, StageRun
 from sbs.training.classification import Classification
 from sbs.training.loop import Progression
@@ -29,4 +30,4 @@ def run(job: Job, data: Path, weights: Path, record: Path, cache: Path) -> None:
         progression = stage.fit(Classification(model, settings), settings)
     checkpoints.save_weights(model.state_dict(), weights)
     full = uniform_policy(job.network, [shape.name for shape in stage.shapes], FULL_PRECISION)
-    stage.finish(full, progression, model, record)
+    finish_trained(stage, full, progression, (weights,), record, model)

@@ -8,8 +8,8 @@ from sbs.config.settings import SearchSettings
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.registry.methods import Method, method
 from sbs.runtime import checkpoints
+from sbs.stages.recording import finish
 from sbs.stages.stage_run import Job, StageRun
-from sbs.training.loop import discard
 
 
 def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, record: Path) -> None:
@@ -21,13 +21,15 @@ def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, rec
     checkpoints.save_weights(result.state, weights)
     shapes = {shape.name: shape.weight_shape for shape in stage.shapes}
     result.policy.with_shapes(shapes).save(policy)
-    stage.record(
+    finish(
+        stage,
         result.policy,
         result.progression,
+        (policy, weights),
+        record,
         target=result.target,
         trajectory=result.trajectory,
-    ).save(record)
-    discard(job.resume)
+    )
 
 
 def context_of(stage: StageRun, chosen: Method) -> SearchContext:

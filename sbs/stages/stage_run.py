@@ -1,4 +1,4 @@
-"""What every stage sets up first, and the record that every stage ends with."""
+"""What every stage sets up first; :mod:`sbs.stages.recording` is what it ends with."""
 
 from __future__ import annotations
 
@@ -10,24 +10,21 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sbs.config.scale import canonical_json, validated
+from sbs.config.scale import validated
 from sbs.config.settings import DataSettings, RuntimeSettings, TrainSettings
-from sbs.cost.exact import policy_cost
 from sbs.cost.trace import trace_layers
 from sbs.data.batches import Augmentation, EvalBatches, TrainBatches
 from sbs.data.images import load_dataset
 from sbs.errors import SBSError
 from sbs.networks import build_network, get_spec
-from sbs.policy import FULL_PRECISION, Policy, uniform_policy
 from sbs.provenance.code import source_digest
-from sbs.provenance.files import sha256_of_file, sha256_of_text
-from sbs.provenance.records import RunRecord, git_revision, software_versions
+from sbs.provenance.files import sha256_of_file
 from sbs.registry.code import stage_modules
-from sbs.runtime.device import choose_device, device_name, peak_memory_bytes
+from sbs.runtime.device import choose_device
 from sbs.runtime.progress import Reporter
 from sbs.runtime.seeding import derive_seed, seed_everything, use_deterministic_algorithms
 from sbs.training.evaluation import Accuracy, evaluate
-from sbs.training.loop import Progression, Task, discard, fit
+from sbs.training.loop import Progression, Task, fit
 
 
 @dataclass(frozen=True)
@@ -138,46 +135,6 @@ class StageRun:
         )
         return evaluate(model, batches, self.device)
 
-    def record(
-        self,
-        policy: Policy,
-        progression: Progression,
-        **outcome: Any,
-    ) -> RunRecord:
-        """The record of this run."""
-        full = uniform_policy(self.job.network, list(policy.layers), FULL_PRECISION)
-
-        def cost(which: Policy, resource: str) -> float:
-            return policy_cost(self.shapes, self.prunables, which, resource)
-
-        return RunRecord(
-            stage=self.stage,
-            scale=self.job.scale,
-            network=self.job.network,
-            method=self.job.method,
-            variant=self.job.variant,
-            seed=self.job.seed,
-            settings=dict(self.job.settings),
-            settings_sha256=sha256_of_text(canonical_json(self.job.settings)),
-            inputs=self.inputs,
-            dataset=self.dataset.name,
-            dataset_sha256=self.dataset.digest,
-            git_revision=git_revision(),
-            versions=software_versions(),
-            device=device_name(self.device),
-            threads=torch.get_num_threads(),
-            bops=cost(policy, "bops"),
-            full_precision_bops=cost(full, "bops"),
-            memory_bytes=cost(policy, "memory"),
-            full_precision_memory_bytes=cost(full, "memory"),
-            wall_seconds=progression.seconds,
-            device_hours=progression.seconds / 3600,
-            peak_memory_bytes=peak_memory_bytes(self.device),
-            interruptions=progression.interruptions,
-            history=progression.history,
-            **outcome,
-        )
-
     def fit(self, task: Task, settings: TrainSettings) -> Progression:
         """Train a task to the end of its schedule, or go on with it."""
         return fit(
@@ -191,13 +148,3 @@ class StageRun:
             identity=self.identity,
             reporter=self.reporter,
         )
-
-    def finish(
-        self, policy: Policy, progression: Progression, model: nn.Module, record: Path
-    ) -> None:
-        """Measure a trained network, write its record, and drop the state of the run."""
-        accuracy = self.accuracy(model)
-        outcome = {"top1": accuracy.top1, "top5": accuracy.top5}
-        self.record(policy, progression, **outcome).save(record)
-        self.reporter.line(f"top-1 {accuracy.top1:.2f} % top-5 {accuracy.top5:.2f} %")
-        discard(self.job.resume)
