@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, create_model, field_validator
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from sbs.config.settings import (
     DataSettings,
     FinetuneSettings,
-    NetworkName,
+    Networks,
     PretrainSettings,
     RuntimeSettings,
     SearchSettings,
     Section,
+    Seeds,
 )
 from sbs.errors import SBSError
 from sbs.registry.methods import method, section_types
@@ -35,25 +36,13 @@ class Scale(Section):
 
     scale: str = Field(pattern=r"^[a-z0-9-]+$", description="Name that every table carries.")
     results: str = Field(description="Folder of this scale's outputs.")
-    networks: tuple[NetworkName, ...] = Field(min_length=1, description="Rows of the sheet to run.")
-    seeds: tuple[int, ...] = Field(min_length=1, description="One run of every method a seed.")
+    networks: Networks = Field(min_length=1, description="Rows of the sheet to run.")
+    seeds: Seeds = Field(min_length=1, description="One run of every method a seed.")
     data: DataSettings
     runtime: RuntimeSettings
     pretrain: PretrainSettings
     search: SearchSettings
     finetune: FinetuneSettings
-
-    @field_validator("networks")
-    @classmethod
-    def _check_networks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return _distinct(names)
-
-    @field_validator("seeds")
-    @classmethod
-    def _check_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if min(seeds) < 0:
-            raise ValueError("seeds are 0 or more")
-        return _distinct(seeds)
 
 
 STAGES: Mapping[str, tuple[str, ...]] = {
@@ -65,7 +54,6 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 """Sections of a scale that each stage depends on, and so gets. A search gets its method's too."""
 
 S = TypeVar("S", bound=BaseModel)
-T = TypeVar("T")
 
 
 @cache
@@ -169,13 +157,6 @@ def _own_sections(method_name: str, settings: Mapping[str, Any]) -> list[str]:
             "(config/README.md explains every key)"
         )
     return needed
-
-
-def _distinct(values: Sequence[T]) -> tuple[T, ...]:
-    twice = next((value for value in values if values.count(value) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{twice!r} stands twice; remove one of them")
-    return tuple(values)
 
 
 def _problem(error: Any) -> str:

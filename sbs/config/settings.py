@@ -7,7 +7,7 @@ where a key, its type and its meaning are written down.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -17,6 +17,8 @@ from sbs.policy import Bitwidths
 from sbs.registry.costs import cost_model
 from sbs.registry.datasets import dataset
 from sbs.registry.networks import network
+
+T = TypeVar("T")
 
 
 class Section(BaseModel):
@@ -38,7 +40,17 @@ def registered(find: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse a value that stands twice."""
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} stands twice; remove one of them")
+    return values
+
+
 NetworkName: TypeAlias = Annotated[str, registered(network)]
+Networks: TypeAlias = Annotated[tuple[NetworkName, ...], AfterValidator(distinct)]
+Seeds: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(distinct)]
 DatasetName: TypeAlias = Annotated[str, registered(dataset)]
 CostName: TypeAlias = Annotated[str, registered(cost_model)]
 
@@ -111,7 +123,7 @@ class TrainSettings(Section):
 class PretrainSettings(TrainSettings):
     """The full-precision network that every method starts from."""
 
-    seeds: tuple[int, ...] = Field(
+    seeds: Seeds = Field(
         min_length=1,
         description="One network a seed. A run starts from the network of its own seed if that "
         "is listed, else from the first.",

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from typing import Any, Protocol
 
-from sbs.registry.discovery import Room, unknown
-
-ROOM = Room("cost model", "cost", "COSTS")
+from sbs.registry.discovery import Registry, Room, imported
 
 
 class Sizes(Protocol):
@@ -53,19 +49,8 @@ class CostModel:
     layer: Callable[[Sizes, Any, Any], Any]
 
 
-def cost_model(name: str) -> CostModel:
-    """The cost model of a name.
+ROOM = Room("cost model", "cost", "COSTS")
+COSTS: Registry[CostModel] = Registry(ROOM, imported(ROOM))
 
-    Raises:
-        SBSError: nobody registered it.
-    """
-    if name not in cost_models():
-        raise unknown(ROOM.kind, name, list(cost_models()))
-    return cost_models()[name]
-
-
-@cache
-def cost_models() -> Mapping[str, CostModel]:
-    """All cost models by name."""
-    found = [one for module in ROOM.modules() for one in import_module(module).COSTS]
-    return {one.name: one for one in found}
+cost_model = COSTS.named
+cost_models = COSTS.all

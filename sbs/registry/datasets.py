@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 
-from sbs.registry.discovery import Room, unknown
-
-ROOM = Room("dataset", "data", "DATASETS")
+from sbs.registry.discovery import Registry, Room
 
 
 @dataclass(frozen=True)
@@ -30,22 +26,13 @@ class RegisteredDataset:
     image: tuple[int, int, int]
 
 
-def dataset(name: str) -> RegisteredDataset:
-    """The dataset of a name.
-
-    Raises:
-        SBSError: nobody registered it.
-    """
-    if name not in datasets():
-        raise unknown(ROOM.kind, name, list(datasets()))
-    return datasets()[name]
+def _load(module: str) -> list[RegisteredDataset]:
+    literal = ROOM.literal(module)
+    return [RegisteredDataset(name, module, **facts) for name, facts in literal.items()]
 
 
-@cache
-def datasets() -> Mapping[str, RegisteredDataset]:
-    """All datasets by name."""
-    return {
-        name: RegisteredDataset(name, module, **facts)
-        for module in ROOM.modules()
-        for name, facts in ROOM.literal(module).items()
-    }
+ROOM = Room("dataset", "data", "DATASETS")
+DATASETS = Registry(ROOM, _load)
+
+dataset = DATASETS.named
+datasets = DATASETS.all

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from sbs.errors import SBSError
 
@@ -64,9 +66,80 @@ class Room:
         return re.search(rf"^{self.variable}\b", source.read_text(), re.MULTILINE) is not None
 
 
-def unknown(kind: str, name: str, known: list[str]) -> SBSError:
-    """The error for a name that nobody registered."""
-    return SBSError(f"unknown {kind} {name!r}; known are {', '.join(known)}")
+class Named(Protocol):
+    """What can be registered."""
+
+    @property
+    def name(self) -> str:
+        """What files and settings call it."""
+        ...
+
+
+T = TypeVar("T", bound=Named)
+
+
+class Registry(Generic[T]):
+    """Things of one kind by name, looked for on first use."""
+
+    def __init__(self, room: Room, load: Callable[[str], Iterable[T]]) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            room: where modules register.
+            load: what a module of this dotted name registers.
+        """
+        self.room, self._load = room, load
+        self._found: dict[str, T] | None = None
+
+    def all(self) -> Mapping[str, T]:
+        """All by name, in the order of the modules.
+
+        Raises:
+            SBSError: a name is registered twice.
+        """
+        if self._found is None:
+            found: dict[str, T] = {}
+            for module in self.room.modules():
+                for one in self._load(module):
+                    if one.name in found:
+                        raise SBSError(
+                            f"module {module}: {self.room.kind} {one.name!r} is registered "
+                            "already; give it another name"
+                        )
+                    found[one.name] = one
+            self._found = found
+        return self._found
+
+    def named(self, name: str) -> T:
+        """The one of a name.
+
+        Raises:
+            SBSError: nobody registered it.
+        """
+        if name not in self.all():
+            known = listed(self.all())
+            raise SBSError(f"unknown {self.room.kind} {name!r}; known are {known}")
+        return self.all()[name]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message; of names numbered 1, 2, 3, ... only the first and the last."""
+    parts = []
+    for stem, series in groupby(names, lambda name: name.rstrip("0123456789")):
+        members = list(series)
+        numbered = members == [f"{stem}{number + 1}" for number in range(len(members))]
+        parts += [f"{members[0]} to {members[-1]}"] if numbered else members
+    return ", ".join(parts)
+
+
+def imported(room: Room) -> Callable[[str], Iterable[Any]]:
+    """Loader of what a module assigns to the room's variable."""
+
+    def load(module: str) -> Iterable[Any]:
+        things: Iterable[Any] = getattr(import_module(module), room.variable)
+        return things
+
+    return load
 
 
 @cache

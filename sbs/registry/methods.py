@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -12,9 +12,8 @@ from pydantic import BaseModel
 
 from sbs.errors import SBSError
 from sbs.policy import FULL_PRECISION
-from sbs.registry.discovery import Room, unknown
+from sbs.registry.discovery import Registry, Room, imported
 
-ROOM = Room("method", "methods", "METHODS")
 Settings = Mapping[str, Any]
 """Sections of a scale that a stage gets, as in a run record."""
 
@@ -93,15 +92,16 @@ class Method:
         return partial(getattr(import_module(module), function), **self.options)
 
 
-def method(name: str) -> Method:
-    """The method of a name.
+ROOM = Room("method", "methods", "METHODS")
+METHODS: Registry[Method] = Registry(ROOM, imported(ROOM))
 
-    Raises:
-        SBSError: nobody registered it.
-    """
-    if name not in methods():
-        raise unknown(ROOM.kind, name, searching_methods())
-    return methods()[name]
+method = METHODS.named
+
+
+def methods() -> Mapping[str, Method]:
+    """All methods by name, in the order of the tables."""
+    found = sorted(METHODS.all().values(), key=lambda one: (one.order, one.name))
+    return {one.name: one for one in found}
 
 
 def searched(name: str) -> Method:
@@ -113,15 +113,6 @@ def searched(name: str) -> Method:
     if method(name).search is None:
         raise SBSError(f"method {name!r} has no search, so no row of the sheet runs it")
     return method(name)
-
-
-@cache
-def methods() -> Mapping[str, Method]:
-    """All methods by name, in the order of the tables."""
-    found: list[Method] = []
-    for module in ROOM.modules():
-        found += getattr(import_module(module), ROOM.variable)
-    return {one.name: one for one in sorted(found, key=lambda one: (one.order, one.name))}
 
 
 def searching_methods() -> list[str]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 
-from sbs.registry.discovery import Room, unknown
-
-ROOM = Room("network", "networks", "NETWORKS")
+from sbs.registry.discovery import Registry, Room
 
 
 @dataclass(frozen=True)
@@ -28,22 +24,15 @@ class RegisteredNetwork:
     published: str
 
 
-def network(name: str) -> RegisteredNetwork:
-    """The network of a name.
-
-    Raises:
-        SBSError: nobody registered it.
-    """
-    if name not in networks():
-        raise unknown(ROOM.kind, name, list(networks()))
-    return networks()[name]
-
-
-@cache
-def networks() -> Mapping[str, RegisteredNetwork]:
-    """All networks by name."""
-    return {
-        name: RegisteredNetwork(name, module, facts["label"], facts.get("published", name))
-        for module in ROOM.modules()
+def _load(module: str) -> list[RegisteredNetwork]:
+    return [
+        RegisteredNetwork(name, module, facts["label"], facts.get("published", name))
         for name, facts in ROOM.literal(module).items()
-    }
+    ]
+
+
+ROOM = Room("network", "networks", "NETWORKS")
+NETWORKS = Registry(ROOM, _load)
+
+network = NETWORKS.named
+networks = NETWORKS.all

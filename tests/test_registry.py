@@ -1,0 +1,114 @@
+"""Registration: what is found, what is refused, and what must not be imported for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from sbs.errors import SBSError
+from sbs.registry.code import stage_modules
+from sbs.registry.costs import cost_models
+from sbs.registry.datasets import datasets
+from sbs.registry.discovery import Registry, Room, listed, source_of
+from sbs.registry.methods import Method, methods, searched, searching_methods, section_types
+from sbs.registry.networks import networks
+from tests.conftest import ROOT
+
+
+@dataclass(frozen=True)
+class Thing:
+    name: str
+
+
+def test_paper_is_registered() -> None:
+    assert {"resnet20", "resnet56", "resnet18", "mobilenet_v2", "mobilenet_v3"} <= set(networks())
+    assert {"digits", "cifar10", "cifar100"} == set(datasets())
+    assert {"bops", "memory"} == set(cost_models())
+    labels = [one.label for one in methods().values() if not one.family]
+    assert labels == ["Full-precision", "DQ", "HAQ", "DNAS", "SBS-P", "SBS-Q", "SBS"]
+
+
+def test_registration_needs_no_pytorch() -> None:
+    code = (
+        "import sys\n"
+        "from sbs.config.scale import load_scale\n"
+        "from sbs.config.experiments import load_experiments\n"
+        "from sbs.registry.networks import networks\n"
+        "from pathlib import Path\n"
+        "load_experiments(Path('config/experiments.tsv'), load_scale(Path('config/config.yaml')))\n"
+        "networks()\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_every_method_has_a_search_or_is_full_precision() -> None:
+    assert [name for name in methods() if name not in searching_methods()] == ["fp"]
+    with pytest.raises(SBSError, match="'fp' has no search"):
+        searched("fp")
+
+
+def test_sections_are_those_that_a_run_needs() -> None:
+    assert set(section_types()) == {"multipath", "dq", "haq"}
+    sbs_q = methods()["sbs_q"]
+    assert sbs_q.needed_sections({"bit_sharing": True}) == []
+    assert sbs_q.needed_sections({"bit_sharing": False}) == ["multipath"]
+    assert methods()["haq"].needed_sections({"bit_sharing": True}) == ["haq"]
+
+
+def test_a_stage_depends_on_the_code_of_its_own_network_and_method() -> None:
+    modules = stage_modules("search", "resnet20", "haq")
+    assert "sbs.networks.resnet_cifar" in modules
+    assert "sbs.methods.haq.search" in modules
+    assert "sbs.networks.torchvision_models" not in modules
+    assert not any("dnas" in module or "multipath" in module for module in modules)
+
+
+def test_a_name_twice_is_refused() -> None:
+    def load(module: str) -> Iterable[Thing]:
+        return [Thing("same")]
+
+    room = Room("network", "networks", "NETWORKS")
+    with pytest.raises(SBSError, match="network 'same' is registered already"):
+        Registry(room, load).all()
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    registry = Registry(Room("cost model", "cost", "COSTS"), lambda module: [Thing(module)])
+    with pytest.raises(SBSError, match=r"unknown cost model 'x'; known are sbs\.cost\.bops, "):
+        registry.named("x")
+
+
+def test_a_numbered_series_is_shortened_in_messages() -> None:
+    assert listed(["a", "f1", "f2", "f3", "b"]) == "a, f1 to f3, b"
+    assert listed(["r20", "r32"]) == "r20, r32"
+
+
+def test_a_literal_is_read_without_running_the_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outside_networks.py").write_text(
+        "raise RuntimeError\nNETWORKS = {'tiny': {'label': 'Tiny'}}\n"
+    )
+    (tmp_path / "outside_broken.py").write_text("NETWORKS = dict(tiny=1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    room = Room("network", "networks", "NETWORKS")
+    assert room.literal("outside_networks") == {"tiny": {"label": "Tiny"}}
+    with pytest.raises(SBSError, match=r"outside_broken\.py: .*dictionary of plain values"):
+        room.literal("outside_broken")
+    with pytest.raises(SBSError, match="'outside_missing': not installed"):
+        source_of("outside_missing")
+
+
+def test_a_method_needs_all_of_its_sections_by_default() -> None:
+    class Own(BaseModel):
+        tries: int
+
+    method = Method("x", "X", 1, "nowhere:search", sections={"own": Own})
+    assert method.needed_sections({}) == ["own"]
