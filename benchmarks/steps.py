@@ -22,7 +22,7 @@ from sbs.methods.single_path.task import SearchTask
 from sbs.networks import get_spec
 from sbs.networks.resnet_cifar import CifarResNet
 from sbs.nn.layers import LayerOptions
-from sbs.nn.multipath import SharedRangePath, multipath_layers
+from sbs.nn.multipath import QuantizedPath, multipath_layers
 from sbs.policy import Bitwidths, uniform_policy
 from sbs.surgery.networks import quantized_network, search_network
 from sbs.training.classification import Classification
@@ -100,9 +100,9 @@ class MultiPathSearch(Classification):
         model, spec, names, shapes = _start(network)
         signed = spec.signed_inputs(model)
 
-        def paths(layer: nn.Conv2d, name: str) -> list[SharedRangePath]:
+        def paths(layer: nn.Conv2d, name: str) -> list[QuantizedPath]:
             options = LayerOptions(32, 32, signed_input=name in signed)
-            return [SharedRangePath(layer.weight, bits, options) for bits in bitwidths]
+            return [QuantizedPath(layer.weight, bits, options) for bits in bitwidths]
 
         quantized_network(model, spec, uniform_policy(spec.name, names, 8))
         self.layers = multipath_layers(model, names[1:-1], paths)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -25,11 +25,6 @@ from sbs.errors import SBSError
 
 FULL_PRECISION = 32
 """Bitwidth that stands for "not quantized"."""
-
-Quantizer: TypeAlias = Literal["interval", "dorefa_pact", "linear", "dq"]
-"""How values are quantized: by Eqs. 1-4, by DoReFa-Net's weights with PACT's activations, by HAQ's
-symmetric linear weights with PACT's activations, or by DQ's learnt fixed points, whose bitwidths
-follow from the weights file."""
 
 Bitwidth = Annotated[int, Field(ge=1, le=FULL_PRECISION)]
 
@@ -120,7 +115,8 @@ class Policy(BaseModel):
 
     version: Literal[1] = 1
     network: str
-    quantizer: Quantizer = "interval"
+    quantizer: str = "interval"
+    """Name of the quantizer, see :mod:`sbs.nn.quantizers`."""
     layers: dict[str, LayerPolicy]
 
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Policy:

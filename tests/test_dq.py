@@ -15,12 +15,14 @@ from sbs.cost.trace import trace_layers
 from sbs.errors import SBSError
 from sbs.methods.dq.search import DQTask
 from sbs.networks import build_network, get_spec
+from sbs.nn.fixed_point import FixedPoint
+from sbs.nn.quantizers.dq import dq_network
 from sbs.policy import Policy, uniform_policy
 from sbs.runtime import checkpoints
 from sbs.stages import pretrain, search
 from sbs.stages.finetune import with_weights
 from sbs.stages.stage_run import Job
-from sbs.surgery.dq import FixedPoint, dq_network, kilobytes, layer_bits, quantizers
+from sbs.surgery.dq import kilobytes, layer_bits, quantizers
 
 IMAGE = (1, 8, 8)
 

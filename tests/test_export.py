@@ -16,7 +16,7 @@ from sbs.cli import app
 from sbs.errors import SBSError
 from sbs.export.packed import Sizes, export, is_export, load
 from sbs.networks import build_network, get_spec
-from sbs.policy import LayerPolicy, Policy, Quantizer
+from sbs.policy import LayerPolicy, Policy
 from sbs.runtime.checkpoints import save_weights
 from sbs.stages.export import run
 from sbs.stages.finetune import evaluate_file
@@ -26,7 +26,7 @@ IMAGES = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 BITS = [(2, 4), (4, 8), (8, 2), (3, 6)]
 
 
-def mixed(quantizer: Quantizer, channels: int = 3) -> tuple[nn.Module, Policy]:
+def mixed(quantizer: str, channels: int = 3) -> tuple[nn.Module, Policy]:
     """ResNet-20 at mixed bitwidths, with batch norms that have seen images; pruned by intervals."""
     torch.manual_seed(0)
     plain, spec = build_network("resnet20", 10, channels), get_spec("resnet20")
@@ -43,7 +43,7 @@ def mixed(quantizer: Quantizer, channels: int = 3) -> tuple[nn.Module, Policy]:
 
 
 @pytest.mark.parametrize("quantizer", ["interval", "dorefa_pact", "linear", "dq"])
-def test_an_exported_network_gives_the_same_logits(quantizer: Quantizer, tmp_path: Path) -> None:
+def test_an_exported_network_gives_the_same_logits(quantizer: str, tmp_path: Path) -> None:
     model, policy = mixed(quantizer)
     path = tmp_path / "network.safetensors"
     sizes = export(model, policy, path)
@@ -80,7 +80,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     _, policy = mixed("interval")
     policy.save(tmp_path / "policy.json")
     save_weights({"a": torch.ones(1)}, tmp_path / "weights.safetensors")
-    with pytest.raises(SBSError, match="no weights of layer 'conv1'"):
+    with pytest.raises(SBSError, match=r"no tensor 'conv1\.weight'"):
         run(tmp_path / "policy.json", tmp_path / "weights.safetensors", tmp_path / "out")
 
 

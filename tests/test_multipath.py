@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sbs.nn.layers import LayerOptions
-from sbs.nn.multipath import MultiPathConv2d, SharedRangePath, multipath_layers
+from sbs.nn.multipath import MultiPathConv2d, QuantizedPath, multipath_layers
 from sbs.quantization import uniform as quantizer
 
 BITS = (2, 4, 8)
@@ -17,7 +17,7 @@ def layer(groups: int = 1, bias: bool = False) -> tuple[nn.Conv2d, MultiPathConv
     torch.manual_seed(0)
     plain = nn.Conv2d(6, 6, 3, stride=2, padding=1, groups=groups, bias=bias).double()
     options = LayerOptions(32, 32, signed_input=False)
-    return plain, MultiPathConv2d(plain, [SharedRangePath(plain.weight, b, options) for b in BITS])
+    return plain, MultiPathConv2d(plain, [QuantizedPath(plain.weight, b, options) for b in BITS])
 
 
 def expected(plain: nn.Conv2d, x: torch.Tensor, mixture: torch.Tensor) -> torch.Tensor:
@@ -65,7 +65,7 @@ def test_layers_are_swapped_by_name() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 2, 3))
     options = LayerOptions(32, 32, signed_input=True)
     swapped = multipath_layers(
-        model, ["1"], lambda conv, name: [SharedRangePath(conv.weight, 4, options)]
+        model, ["1"], lambda conv, name: [QuantizedPath(conv.weight, 4, options)]
     )
     assert isinstance(model[1], MultiPathConv2d)
     assert model[1] is swapped["1"]

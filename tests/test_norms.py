@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sbs.nn.batch_norm import GatedBatchNorm2d, Pending, tensor
-from sbs.nn.layers import clipped
+from sbs.nn.quantizers.inputs import pact
 
 
 def pair() -> tuple[GatedBatchNorm2d, nn.BatchNorm2d, Tensor]:
@@ -37,7 +37,7 @@ def test_pact_joins_the_norm_before_it() -> None:
     for norm, x in zip(pair()[:2], (pair()[2], pair()[2]), strict=True):
         x.requires_grad_()
         clip = torch.tensor(0.8, requires_grad=True)
-        y = clipped(F.relu(norm(x)), clip, 3)
+        y = pact(F.relu(norm(x)), clip, 3)
         (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
         results.append((y, x.grad, clip.grad, norm.weight.grad, norm.bias.grad))
     for got, want in zip(*results, strict=True):

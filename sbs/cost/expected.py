@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sbs.cost.layers import LayerShape
-from sbs.nn.layers import BitGate
+from sbs.nn.bit_gate import BitGate
 from sbs.quantization.gates import nested_gates
 from sbs.registry.costs import cost_model
 from sbs.surgery.networks import SearchSpace

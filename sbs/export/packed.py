@@ -9,7 +9,7 @@ norms, are in single precision.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -18,45 +18,17 @@ from torch import Tensor, nn
 
 from sbs.errors import SBSError
 from sbs.networks import get_spec
-from sbs.nn.layers import QuantConv2d, QuantLinear
-from sbs.policy import FULL_PRECISION, Policy
+from sbs.nn.quantizers import Quantizer, get_quantizer
+from sbs.policy import Policy
+from sbs.quantization.grid import WeightGrid
 from sbs.quantization.packing import pack, unpack
-from sbs.quantization.uniform import effective_interval, num_steps
 from sbs.runtime.tensor_files import FACTS, read_tensors, save_tensors
-from sbs.surgery.dq import FixedPoint
 from sbs.surgery.networks import quantized_network
 
 KIND = "export"
 CODES = ".codes"
 REMEDY = "export the network again"
 VERSION = 2
-
-
-@dataclass(frozen=True)
-class WeightGrid:
-    """What the codes of a layer stand for: ``code * scale + offset``.
-
-    Attributes:
-        bits: bitwidth.
-        shape: of the weights.
-        scale: distance of two levels.
-        offset: value of code 0.
-    """
-
-    bits: int
-    shape: tuple[int, ...]
-    scale: float
-    offset: float
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Weights in single precision, by the kernels' own operations."""
-        scale, offset = (torch.tensor(v, dtype=torch.float32) for v in (self.scale, self.offset))
-        return (codes.to(torch.float32) * scale + offset).view(self.shape)
-
-    def encode(self, weights: Tensor) -> Tensor:
-        """Codes of weights that lie on the grid."""
-        codes = ((weights.double() - self.offset) / self.scale).round()
-        return codes.clamp(0, 2**self.bits - 1).to(torch.int64)
 
 
 @dataclass(frozen=True)
@@ -86,15 +58,16 @@ def export(model: nn.Module, policy: Policy, path: Path) -> Sizes:
         SBSError: weights do not lie on the grid of their bitwidth.
     """
     state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    quantizer = get_quantizer(policy.quantizer)
     grids: dict[str, WeightGrid] = {}
     tensors: dict[str, Tensor] = {}
     for name, layer in _layers(model).items():
-        grid = _grid(layer)
+        grid = quantizer.weight_grid(layer)
         if grid is None:
             continue
         grids[name] = grid
-        tensors[name + CODES] = pack(_codes(name, layer, grid), grid.bits)
-        state.pop(_weight_key(name, policy))
+        tensors[name + CODES] = pack(_codes(name, layer, quantizer, grid), grid.bits)
+        state.pop(quantizer.weight_key(name))
     layers, spec = _layers(model), get_spec(policy.network)
     packed = sum(codes.nbytes for codes in tensors.values())
     header = {
@@ -126,14 +99,12 @@ def load(path: Path) -> tuple[nn.Module, Policy]:
         spec = get_spec(policy.network)
         plain = spec.build(header["classes"], header["in_channels"])
         model = quantized_network(plain, spec, policy)
-        layers = _layers(model)
+        layers, quantizer = _layers(model), get_quantizer(policy.quantizer)
         for name, fields in header["layers"].items():
             grid = WeightGrid(**(fields | {"shape": tuple(fields["shape"])}))
             codes = unpack(tensors.pop(name + CODES), grid.bits, torch.Size(grid.shape).numel())
-            tensors[_weight_key(name, policy)] = grid.decode(codes)
-            layer = layers[name]
-            if isinstance(layer, QuantConv2d | QuantLinear):
-                layer.options = replace(layer.options, weight_bits=FULL_PRECISION)
+            tensors[quantizer.weight_key(name)] = grid.decode(codes)
+            quantizer.hold_quantized(layers[name])
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise SBSError(f"{path}: damaged export ({error}); {REMEDY}") from error
@@ -155,46 +126,11 @@ def _layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
 
-def _weight_key(name: str, policy: Policy) -> str:
-    own = f"{name}.parametrizations.weight.original"
-    return own if policy.quantizer == "dq" else f"{name}.weight"
-
-
 @torch.no_grad()
-def _codes(name: str, layer: nn.Conv2d | nn.Linear, grid: WeightGrid) -> Tensor:
-    if isinstance(layer, QuantConv2d | QuantLinear):
-        weights = layer.quantized_weight()
-    else:
-        weights = layer.weight  # DQ's parametrization quantizes it
-    weights = weights.detach().cpu()
+def _codes(name: str, layer: nn.Module, quantizer: Quantizer, grid: WeightGrid) -> Tensor:
+    weights = quantizer.quantized_weight(layer).detach().cpu()
     codes = grid.encode(weights)
     error = float((grid.decode(codes) - weights).abs().max())
     if error > 1e-3 * grid.scale:
         raise SBSError(f"{name}: weights are {error:g} off the grid of {grid.bits} bits")
     return codes
-
-
-def _grid(layer: nn.Conv2d | nn.Linear) -> WeightGrid | None:
-    """WeightGrid of a layer's weights; None at full precision."""
-    shape = tuple(layer.weight.shape)
-    if not isinstance(layer, QuantConv2d | QuantLinear):
-        return _dq_grid(layer, shape)
-    bits, kind = layer.options.weight_bits, layer.options.quantizer
-    if bits == FULL_PRECISION:
-        return None
-    if kind == "dorefa_pact":
-        return WeightGrid(bits, shape, 2 / num_steps(bits), -1.0)
-    if kind == "linear":
-        limit = float(layer.weight_interval.detach())
-        scale = limit / num_steps(bits - 1)
-        return WeightGrid(bits, shape, scale, -limit)
-    v = float(effective_interval(layer.weight_interval.detach()))
-    return WeightGrid(bits, shape, 2 * v / num_steps(bits), -v)
-
-
-def _dq_grid(layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...]) -> WeightGrid:
-    quantizer = layer.parametrizations.weight[0]  # type: ignore[union-attr,index]
-    assert isinstance(quantizer, FixedPoint)
-    step = float(torch.exp2(torch.log2(quantizer.step.detach()).round()))
-    steps = int(float(quantizer.largest.detach()) / step + 0.5)
-    return WeightGrid(int(quantizer.bits()), shape, step, -steps * step)

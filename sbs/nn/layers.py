@@ -6,21 +6,19 @@ checkpoints load, and add ``weight_interval`` and ``activation_interval`` (v_w a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sbs.kernels import fused as kernels
-from sbs.nn.batch_norm import Pending, Values, tensor
+from sbs.nn.batch_norm import Values, tensor
+from sbs.nn.bit_gate import BitGate
 from sbs.nn.filter_gate import FilterGate
-from sbs.policy import FULL_PRECISION, Bitwidths, Quantizer
-from sbs.quantization import gates
-from sbs.quantization.peers import dorefa_weight, linear_fake_quantize
-
-METRIC_MOMENTUM = 0.1
-"""Weight of the newest batch in the running mean of the activation metrics, as in batch norm."""
+from sbs.nn.quantizers.base import LayerQuantizer
+from sbs.nn.quantizers.interval import INTERVAL
+from sbs.policy import FULL_PRECISION, Bitwidths
+from sbs.quantization.grid import WeightGrid
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class LayerOptions:
         quantize_input: false for the first layer, whose input is the 8-bit image already.
         standardize_weights: weight normalisation; not for linear layers, which no batch norm
             follows to undo the scale.
-        quantizer: whose rules to follow at fixed bitwidths.
+        quantizer: what quantizes at fixed bitwidths. Gates go by Eqs. 1-4 whatever it is.
     """
 
     weight_bits: int
@@ -42,84 +40,7 @@ class LayerOptions:
     signed_input: bool
     quantize_input: bool = True
     standardize_weights: bool = True
-    quantizer: Quantizer = "interval"
-
-
-class BitGate(nn.Module):
-    """Quantization gates of one tensor: K-1 thresholds, and what the gates last were."""
-
-    frozen: Tensor | None
-    mean_metrics: Tensor
-    momentum: Tensor
-
-    def __init__(self, bitwidths: Bitwidths, *, track_running_metrics: bool) -> None:
-        """Start with every gate open.
-
-        Args:
-            bitwidths: K nesting bitwidths.
-            track_running_metrics: for activations. Outside training the gates follow the running
-                mean of the metrics, not the batch, as batch norm does.
-        """
-        super().__init__()
-        self.bitwidths = bitwidths
-        self.track_running_metrics = track_running_metrics
-        self.thresholds = nn.Parameter(torch.zeros(len(bitwidths) - 1))
-        self.register_buffer("frozen", None)
-        self.register_buffer("mean_metrics", torch.zeros(len(bitwidths) - 1))
-        # Weight of the newest batch: the first one counts in full.
-        self.register_buffer("momentum", torch.ones(()))
-        self.gates: Tensor = torch.ones(len(bitwidths) - 1)
-        self._guess = bitwidths.highest
-
-    def fake_quantize(self, x: Values, interval: Tensor, *, signed: bool) -> Tensor:
-        """Quantize ``x``, of any shape, with the bitwidth of the moment; note gates and metrics."""
-        if self.frozen is not None or (self.track_running_metrics and not self.training):
-            self.gates = self.settled()
-            return quantized(x, interval, self.settled_bits(), signed=signed)
-        spec = kernels.QuantizerSpec(self.thresholds, self.bitwidths, signed, self._guess)
-        if isinstance(x, Pending):
-            result = x.quantized(interval, spec)
-        else:
-            result = kernels.gated_fake_quantize(x, interval, spec)
-        self.gates = result.gates
-        self._guess = result.bits or self._guess
-        if self.training:
-            self._note(result.metrics)
-        return result.values
-
-    def settled(self) -> Tensor:
-        """Gates by the running mean of the metrics: what the extracted policy goes by."""
-        if self.frozen is not None:
-            return self.frozen
-        return (self.mean_metrics >= self.thresholds).to(self.thresholds.dtype).detach()
-
-    def settled_bits(self) -> int:
-        """Bitwidth of the settled gates: the end of their leading run of ones."""
-        return self.bitwidths[int(gates.nested_gates(self.settled()).sum())]
-
-    def bits(self) -> Tensor:
-        """Bitwidth of the last forward pass."""
-        return gates.expected_bits(self.gates.detach(), self.bitwidths)
-
-    def _note(self, metrics: Tensor) -> None:
-        self.mean_metrics.lerp_(metrics.to(self.mean_metrics.dtype), self.momentum)
-        if self.track_running_metrics:
-            self.momentum.fill_(METRIC_MOMENTUM)
-
-
-def quantized(x: Values, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
-    """Quantize ``x``, of any shape, at a fixed bitwidth."""
-    if isinstance(x, Pending):
-        return x.quantized(interval, kernels.fixed(interval, bits, signed=signed)).values
-    return kernels.fake_quantize(x, interval, bits, signed=signed)
-
-
-def clipped(x: Values, clip: Tensor, bits: int) -> Tensor:
-    """Quantize activations of any shape by PACT."""
-    if isinstance(x, Pending):
-        spec = kernels.fixed(clip, bits, signed=False, clip_only=True)
-        return x.quantized(clip, spec).values
-    return kernels.pact(x, clip, bits)
+    quantizer: LayerQuantizer = INTERVAL
 
 
 class _Quantized(nn.Module):
@@ -131,8 +52,8 @@ class _Quantized(nn.Module):
     def setup(self, options: LayerOptions, bitwidths: Bitwidths | None) -> None:
         """Add intervals, and gates if ``bitwidths`` are to be searched."""
         self.options = options
-        self.weight_interval = nn.Parameter(torch.ones(()))
-        self.activation_interval = nn.Parameter(torch.ones(()))
+        self.weight_interval = nn.Parameter(self.weight.new_ones(()))
+        self.activation_interval = nn.Parameter(self.weight.new_ones(()))
         self.weight_gate = BitGate(bitwidths, track_running_metrics=False) if bitwidths else None
         self.activation_gate = BitGate(bitwidths, track_running_metrics=True) if bitwidths else None
         self.filter_gate: FilterGate | None = None
@@ -159,14 +80,22 @@ class _Quantized(nn.Module):
         interval = self.weight_interval
         if self.weight_gate is not None:
             return self.weight_gate.fake_quantize(self.normalized_weight(), interval, signed=True)
-        if self.options.weight_bits == FULL_PRECISION:
+        bits, quantizer = self.options.weight_bits, self.options.quantizer
+        if bits == FULL_PRECISION:
             return self.weight
-        bits = self.options.weight_bits
-        if self.options.quantizer == "dorefa_pact":
-            return dorefa_weight(self.weight, bits)
-        if self.options.quantizer == "linear":
-            return linear_fake_quantize(self.weight, interval, bits)
-        return quantized(self.normalized_weight(), interval, bits, signed=True)
+        return quantizer.fake_quantize_weight(self.normalized_weight(), interval, bits)
+
+    def weight_grid(self) -> WeightGrid | None:
+        """What integer codes of the weights stand for; None at full precision."""
+        bits, quantizer = self.options.weight_bits, self.options.quantizer
+        if bits == FULL_PRECISION:
+            return None
+        scale, offset = quantizer.scale_and_offset(self.weight_interval, bits)
+        return WeightGrid(bits, tuple(self.weight.shape), scale, offset)
+
+    def hold_quantized(self) -> None:
+        """Take the weights as they are from now on: they are quantized already."""
+        self.options = replace(self.options, weight_bits=FULL_PRECISION)
 
     def quantized_input(self, x: Values) -> Tensor:
         """Input as the arithmetic gets it."""
@@ -178,12 +107,8 @@ class _Quantized(nn.Module):
             return self.activation_gate.fake_quantize(x, interval, signed=signed)
         if self.options.activation_bits == FULL_PRECISION:
             return tensor(x)
-        bits = self.options.activation_bits
-        if self.options.quantizer != "interval" and not signed:
-            return clipped(x, interval, bits)
-        if self.options.quantizer == "linear":
-            return linear_fake_quantize(tensor(x), interval, bits)
-        return quantized(x, interval, bits, signed=signed)
+        bits, quantizer = self.options.activation_bits, self.options.quantizer
+        return quantizer.fake_quantize_input(x, interval, bits, signed=signed)
 
     def _kept_mask(self) -> Tensor | None:
         """0/1 for every kernel, 1 where neither its filter nor its input channel is pruned."""

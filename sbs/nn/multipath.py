@@ -15,11 +15,10 @@ from torch.nn import functional as F
 from sbs.kernels import fused as kernels
 from sbs.nn.batch_norm import Values, tensor
 from sbs.nn.layers import LayerOptions
-from sbs.quantization.peers import dorefa_weight
 
 
-class SharedRangePath(nn.Module):
-    """One path with the quantizer of SBS: its own weights and intervals, one bitwidth for both."""
+class QuantizedPath(nn.Module):
+    """One path: its own weights and intervals, one bitwidth for both."""
 
     def __init__(self, weight: Tensor, bits: int, options: LayerOptions) -> None:
         """Copy the weights.
@@ -27,12 +26,15 @@ class SharedRangePath(nn.Module):
         Args:
             weight: weights of the plain layer.
             bits: bitwidth of weights and input.
-            options: signs and weight normalisation of the layer.
+            options: signs, weight normalisation and quantizer of the layer.
         """
         super().__init__()
         self.bits, self.options = bits, options
         self.weight = nn.Parameter(weight.detach().clone(memory_format=torch.preserve_format))
-        self.weight_interval = nn.Parameter(weight.new_ones(()))
+        if options.quantizer.learns_weight_interval:
+            self.weight_interval: Tensor = nn.Parameter(weight.new_ones(()))
+        else:
+            self.register_buffer("weight_interval", weight.new_ones(()), persistent=False)
         self.activation_interval = nn.Parameter(weight.new_ones(()))
 
     def quantized_weight(self) -> Tensor:
@@ -40,42 +42,20 @@ class SharedRangePath(nn.Module):
         weight: Tensor = self.weight
         if self.options.standardize_weights:
             weight = kernels.standardize(weight, None)
-        return kernels.fake_quantize(weight, self.weight_interval, self.bits, signed=True)
+        return self.options.quantizer.fake_quantize_weight(weight, self.weight_interval, self.bits)
 
     def quantized_input(self, x: Tensor) -> Tensor:
         """Input (N, I, H, W) at the path's bitwidth."""
-        signed = self.options.signed_input
-        return kernels.fake_quantize(x, self.activation_interval, self.bits, signed=signed)
-
-
-class DoReFaPactPath(nn.Module):
-    """One path as DNAS quantizes: DoReFa-Net's weights, PACT's activations with clip 1 at first."""
-
-    def __init__(self, weight: Tensor, bits: int, options: LayerOptions) -> None:
-        """Copy the weights; arguments as of :class:`SharedRangePath`."""
-        super().__init__()
-        self.bits, self.options = bits, options
-        self.weight = nn.Parameter(weight.detach().clone(memory_format=torch.preserve_format))
-        self.activation_interval = nn.Parameter(weight.new_ones(()))
-
-    def quantized_weight(self) -> Tensor:
-        """Weights (O, I, k, k) in [-1, 1]."""
-        return dorefa_weight(self.weight, self.bits)
-
-    def quantized_input(self, x: Tensor) -> Tensor:
-        """Input (N, I, H, W) in [0, c]; where it can be negative, PACT has no rule: Eq. 2."""
-        if self.options.signed_input:
-            return kernels.fake_quantize(x, self.activation_interval, self.bits, signed=True)
-        return kernels.pact(x, self.activation_interval, self.bits)
-
-
-Path: TypeAlias = SharedRangePath | DoReFaPactPath
+        options = self.options
+        return options.quantizer.fake_quantize_input(
+            x, self.activation_interval, self.bits, signed=options.signed_input
+        )
 
 
 class MultiPathConv2d(nn.Module):
     """Convolution whose output is ``sum_k m_k conv(Q_k(x), Q_k(w_k))``."""
 
-    def __init__(self, layer: nn.Conv2d, paths: Sequence[Path]) -> None:
+    def __init__(self, layer: nn.Conv2d, paths: Sequence[QuantizedPath]) -> None:
         """Take stride, padding and groups from ``layer``; all paths start equally likely."""
         super().__init__()
         self._paths = tuple(paths)
@@ -120,7 +100,7 @@ class MultiPathConv2d(nn.Module):
         return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
 
-MakePaths: TypeAlias = Callable[[nn.Conv2d, str], Sequence[Path]]
+MakePaths: TypeAlias = Callable[[nn.Conv2d, str], Sequence[QuantizedPath]]
 """(convolution, its name) -> its paths."""
 
 

@@ -12,6 +12,7 @@ from sbs.data.images import load_dataset
 from sbs.export.packed import is_export
 from sbs.export.packed import load as load_export
 from sbs.networks import NetworkSpec, get_spec
+from sbs.nn.quantizers import get_quantizer
 from sbs.policy import Policy
 from sbs.runtime import checkpoints
 from sbs.runtime.device import choose_device
@@ -30,7 +31,7 @@ def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: 
     chosen = Policy.load(policy, job.network)
     model = stage.to_device(with_weights(stage.model, stage.spec, chosen, start))
     progression = Progression()
-    if chosen.quantizer != "dq":  # which has learnt everything in one stage already
+    if get_quantizer(chosen.quantizer).needs_finetuning:
         progression = stage.fit(Classification(model, settings), settings)
     checkpoints.save_weights(plain_state(model), weights)
     finish_trained(stage, chosen, progression, (weights,), record, model)
@@ -63,7 +64,7 @@ def with_weights(model: nn.Module, spec: NetworkSpec, policy: Policy, start: Pat
         start: unpruned weights, or those of the compressed network itself.
     """
     state = checkpoints.read_weights(start)
-    if policy.quantizer == "dq":
+    if get_quantizer(policy.quantizer).own_layout:
         model = quantized_network(model, spec, policy)
         checkpoints.load_into(model, state, str(start))
         return model

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from sbs.errors import SBSError
 from sbs.networks import NetworkSpec, Prunable
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.filter_gate import FilterGate, Placement
 from sbs.nn.layers import LayerOptions, QuantConv2d, QuantLinear
-from sbs.policy import FULL_PRECISION, Bitwidths, LayerPolicy, Policy, Quantizer
-from sbs.surgery.dq import dq_network
-
-DQ_BITS = 8
-"""Any: the steps and ranges that count come with the weights."""
+from sbs.nn.quantizers import LayerQuantizer, get_quantizer
+from sbs.policy import FULL_PRECISION, Bitwidths, Policy
 
 INTERVALS = ("weight_interval", "activation_interval")
 
@@ -81,16 +79,46 @@ def quantized_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn
     prunables = spec.prunables(model)
     shapes = {name: tuple(layer.weight.shape) for name, layer in leaf_layers(model).items()}
     policy.check(spec.name, shapes, [prunable.layer for prunable in prunables])
-    if policy.quantizer == "dq":
-        return dq_network(model, DQ_BITS)
+
+    def swap_layers() -> nn.Module:
+        options = layer_options(model, spec, policy)
+        remove_filters(model, prunables, policy)
+        for name, layer in leaf_layers(model).items():
+            _swap_layer(model, name, layer, options[name], None)
+        _swap_norms(model, prunables)
+        return model
+
+    return get_quantizer(policy.quantizer).network(model, swap_layers)
+
+
+def layer_options(model: nn.Module, spec: NetworkSpec, policy: Policy) -> dict[str, LayerOptions]:
+    """How each layer of a policy is quantized, by name.
+
+    Args:
+        model: the plain network; left as it is.
+        spec: its description.
+        policy: bitwidths, and a quantizer of layers.
+
+    Raises:
+        SBSError: the policy's quantizer does not work layer by layer.
+    """
+    quantizer = get_quantizer(policy.quantizer)
+    if not isinstance(quantizer, LayerQuantizer):
+        raise SBSError(f"the quantizer {quantizer.name!r} is not one of layers; take 'interval'")
     signed = spec.signed_inputs(model)
-    remove_filters(model, prunables, policy)
-    for name, layer in leaf_layers(model).items():
-        chosen = policy.layers[name]
-        options = _options(name, layer, chosen, signed, spec.first_layer, policy.quantizer)
-        _swap_layer(model, name, layer, options, None)
-    _swap_norms(model, prunables)
-    return model
+    return {
+        name: LayerOptions(
+            weight_bits=policy.layers[name].weight_bits,
+            activation_bits=policy.layers[name].activation_bits,
+            signed_input=name in signed,
+            quantize_input=name != spec.first_layer,
+            standardize_weights=quantizer.standardizes
+            and isinstance(layer, nn.Conv2d)
+            and policy.layers[name].weight_bits != FULL_PRECISION,
+            quantizer=quantizer,
+        )
+        for name, layer in leaf_layers(model).items()
+    }
 
 
 def search_network(
@@ -115,15 +143,14 @@ def search_network(
         standardized: see :func:`sbs.quantization.gates.group_metrics`.
         placement: see :class:`sbs.nn.filter_gate.FilterGate`.
     """
-    signed = spec.signed_inputs(model)
+    options = layer_options(model, spec, start)
     prunables = spec.prunables(model)
     ends = {spec.first_layer, spec.last_layer}
     layers: dict[str, QuantConv2d | QuantLinear] = {}
     plain = leaf_layers(model)
-    for name, chosen in start.layers.items():
-        options = _options(name, plain[name], chosen, signed, spec.first_layer)
+    for name in start.layers:
         searched = None if name in ends else bitwidths
-        layers[name] = _swap_layer(model, name, plain[name], options, searched)
+        layers[name] = _swap_layer(model, name, plain[name], options[name], searched)
     _swap_norms(model, prunables)
     if group_size is None:
         return SearchSpace(start.network, model, layers)
@@ -139,7 +166,7 @@ def remove_filters(model: nn.Module, prunables: Iterable[Prunable], policy: Poli
         kept = policy.layers[prunable.layer].kept
         if kept is None:
             continue
-        index = torch.tensor(kept)
+        index = torch.tensor(kept, device=next(model.parameters()).device)
         for name in (prunable.layer, *prunable.producers):
             _keep_outputs(model.get_submodule(name), index)
         for name in prunable.norms:
@@ -162,24 +189,6 @@ def split_intervals(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[s
     """Separate a state into what a plain network has, and the quantization intervals."""
     intervals = {name: value for name, value in state.items() if name.endswith(INTERVALS)}
     return {name: value for name, value in state.items() if name not in intervals}, intervals
-
-
-def _options(
-    name: str,
-    layer: nn.Conv2d | nn.Linear,
-    chosen: LayerPolicy,
-    signed: frozenset[str],
-    first: str,
-    quantizer: Quantizer = "interval",
-) -> LayerOptions:
-    return LayerOptions(
-        weight_bits=chosen.weight_bits,
-        activation_bits=chosen.activation_bits,
-        signed_input=name in signed,
-        quantize_input=name != first,
-        standardize_weights=isinstance(layer, nn.Conv2d) and chosen.weight_bits != FULL_PRECISION,
-        quantizer=quantizer,
-    )
 
 
 def _swap_layer(
@@ -249,7 +258,7 @@ def _swap_norms(model: nn.Module, prunables: Iterable[Prunable]) -> None:
         if isinstance(norm, nn.BatchNorm2d):
             new = GatedBatchNorm2d(norm.num_features, private=name in private)
             new.eps, new.momentum = norm.eps, norm.momentum
-            new.load_state_dict(norm.state_dict())
+            new.to(norm.weight.device).load_state_dict(norm.state_dict())
             new.train(norm.training)
             model.set_submodule(name, new)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sbs.errors import SBSError
 from sbs.networks import get_spec
 from sbs.nn.layers import LayerOptions
-from sbs.nn.multipath import SharedRangePath, multipath_layers
+from sbs.nn.multipath import QuantizedPath, multipath_layers
 from sbs.policy import Bitwidths
 from sbs.quantization.bit_sharing import decompose
 from sbs.quantization.uniform import discretize, num_steps
@@ -217,7 +217,7 @@ def _parameters_by_paths(network: str, paths: int) -> tuple[int, int]:
         model,
         convolutions[1:],
         lambda layer, name: [
-            SharedRangePath(layer.weight, bits, LayerOptions(0, 0, signed_input=False))
+            QuantizedPath(layer.weight, bits, LayerOptions(0, 0, signed_input=False))
             for bits in CANDIDATES[:paths]
         ],
     )

@@ -21,8 +21,9 @@ from sbs.cost.reach import Reach
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.dq import DQSettings
+from sbs.nn.quantizers.dq import DQ, dq_network
 from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, uniform_policy
-from sbs.surgery.dq import dq_network, kilobytes, layer_bits, quantizers
+from sbs.surgery.dq import kilobytes, layer_bits, quantizers
 from sbs.surgery.networks import plain_state
 from sbs.training.loop import sgd
 
@@ -49,7 +50,7 @@ def search(context: SearchContext) -> SearchResult:
         name: LayerPolicy(weight_bits=bits[name][0], activation_bits=bits[name][1])
         for name in context.layer_names
     }
-    policy = Policy(network=context.spec.name, quantizer="dq", layers=layers)
+    policy = Policy(network=context.spec.name, quantizer=DQ.name, layers=layers)
     return SearchResult(policy, plain_state(model), None, progression)
 
 
@@ -60,7 +61,7 @@ class DQTask:
         """Set up the optimizer.
 
         Args:
-            model: network of :func:`sbs.surgery.dq.dq_network`.
+            model: network of :func:`sbs.nn.quantizers.dq.dq_network`.
             settings: schedule and penalties.
             share: allowed size over that of the full-precision network.
         """

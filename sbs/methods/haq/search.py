@@ -25,6 +25,7 @@ from sbs.methods.haq import HAQSettings
 from sbs.methods.haq.agent import Agent
 from sbs.methods.haq.calibration import Calibration
 from sbs.methods.haq.environment import Bits, PrecisionEnv
+from sbs.nn.quantizers.linear import LINEAR
 from sbs.policy import LayerPolicy, Policy
 from sbs.provenance.files import directory_lock
 from sbs.runtime.device import autocast
@@ -137,7 +138,7 @@ class Proposals:
             )
             for name in self.context.layer_names
         }
-        return Policy(network=self.context.spec.name, quantizer="linear", layers=layers)
+        return Policy(network=self.context.spec.name, quantizer=LINEAR.name, layers=layers)
 
     def network(self, bits: Bits) -> nn.Module:
         """The calibrated network, with the pretrained weights."""

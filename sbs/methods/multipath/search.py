@@ -28,17 +28,16 @@ from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.multipath import MultipathSettings
 from sbs.methods.multipath.space import MultiPathSpace
 from sbs.methods.penalty import FixedPenalty, SteeredPenalty, natural_penalty
-from sbs.policy import Quantizer
 from sbs.runtime.seeding import derive_seed
 from sbs.training.loop import sgd
 
 
-def search(context: SearchContext, *, quantizer: Quantizer) -> SearchResult:
+def search(context: SearchContext, *, quantizer: str) -> SearchResult:
     """Search by paths.
 
     Args:
         context: network, data and settings.
-        quantizer: ``dorefa_pact`` is DNAS, ``interval`` is SBS-Q without bit sharing.
+        quantizer: name; ``dorefa_pact`` is DNAS, ``interval`` is SBS-Q without bit sharing.
     """
     multipath = context.section(MultipathSettings)
     target = context.target_cost()

@@ -12,12 +12,11 @@ from sbs.cost.layers import LayerShape
 from sbs.data.batches import TrainBatches
 from sbs.methods.context import SearchContext
 from sbs.methods.penalty import BAND
-from sbs.nn.layers import LayerOptions
-from sbs.nn.multipath import DoReFaPactPath, MultiPathConv2d, SharedRangePath, multipath_layers
-from sbs.policy import Bitwidths, LayerPolicy, Policy, Quantizer, uniform_policy
+from sbs.nn.multipath import MultiPathConv2d, QuantizedPath, multipath_layers
+from sbs.policy import Bitwidths, LayerPolicy, Policy, uniform_policy
 from sbs.registry.costs import cost_model
 from sbs.runtime.seeding import derive_seed
-from sbs.surgery.networks import plain_state, quantized_network
+from sbs.surgery.networks import layer_options, plain_state, quantized_network
 
 ENDS_BITS = 8
 TRIES = 2000
@@ -27,13 +26,12 @@ TRIES = 2000
 class MultiPathSpace:
     """The network of all paths and what each path costs."""
 
-    def __init__(self, context: SearchContext, quantizer: Quantizer) -> None:
+    def __init__(self, context: SearchContext, quantizer: str) -> None:
         """Swap paths in for the convolutions between the first layer and the last."""
         spec, self.shapes = context.spec, context.shapes
         self.network, self.quantizer = spec.name, quantizer
         self.bitwidths = context.settings.bitwidths
         names = context.layer_names
-        signed = spec.signed_inputs(context.model)
         ends = uniform_policy(spec.name, names, ENDS_BITS).model_copy(
             update={"quantizer": quantizer}
         )
@@ -42,12 +40,11 @@ class MultiPathSpace:
             for name, layer in context.model.named_modules()
             if name in names[1:-1] and isinstance(layer, nn.Conv2d)
         }
+        options = layer_options(context.model, spec, ends)
         self.model = quantized_network(context.model, spec, ends)
-        kind = DoReFaPactPath if quantizer == "dorefa_pact" else SharedRangePath
 
-        def paths(layer: nn.Conv2d, name: str) -> list[DoReFaPactPath | SharedRangePath]:
-            options = LayerOptions(0, 0, signed_input=name in signed)
-            return [kind(layer.weight, bits, options) for bits in self.bitwidths]
+        def paths(layer: nn.Conv2d, name: str) -> list[QuantizedPath]:
+            return [QuantizedPath(layer.weight, bits, options[name]) for bits in self.bitwidths]
 
         self.layers = multipath_layers(self.model, list(plain), paths)
         self.model.to(context.device)

@@ -15,8 +15,8 @@ import torch
 from sbs.errors import SBSError
 from sbs.methods.penalty import BAND
 from sbs.methods.single_path.task import extract_policy, kept_filters
+from sbs.nn.bit_gate import BitGate
 from sbs.nn.filter_gate import FilterGate
-from sbs.nn.layers import BitGate
 from sbs.policy import LayerPolicy, Policy
 from sbs.quantization.uniform import num_steps
 from sbs.surgery.networks import SearchSpace

@@ -1,0 +1,37 @@
+"""HAQ's quantizer: symmetric linear weights with calibrated ranges, PACT's activations."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sbs.nn.batch_norm import Values, tensor
+from sbs.nn.quantizers import inputs
+from sbs.nn.quantizers.base import LayerQuantizer, register
+from sbs.quantization.peers import linear_fake_quantize
+from sbs.quantization.uniform import num_steps
+
+
+class LinearQuantizer(LayerQuantizer):
+    """Values of either sign on a grid around zero, which zero is a level of."""
+
+    name = "linear"
+
+    def fake_quantize_weight(self, w: Tensor, interval: Tensor, bits: int) -> Tensor:
+        """HAQ's; the interval is the range, which calibration sets."""
+        return linear_fake_quantize(w, interval, bits)
+
+    def fake_quantize_input(
+        self, x: Values, interval: Tensor, bits: int, *, signed: bool
+    ) -> Tensor:
+        """As the weights where inputs can be negative, else PACT's."""
+        if signed:
+            return linear_fake_quantize(tensor(x), interval, bits)
+        return inputs.pact(x, interval, bits)
+
+    def scale_and_offset(self, interval: Tensor, bits: int) -> tuple[float, float]:
+        """2^b - 1 levels from -t to t."""
+        limit = float(interval.detach())
+        return limit / num_steps(bits - 1), -limit
+
+
+LINEAR = register(LinearQuantizer())

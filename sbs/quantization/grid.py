@@ -1,0 +1,35 @@
+"""The grid of a layer's quantized weights, and integer codes for its levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class WeightGrid:
+    """What the codes of a layer stand for: ``code * scale + offset``.
+
+    Attributes:
+        bits: bitwidth.
+        shape: of the weights.
+        scale: distance of two levels.
+        offset: value of code 0.
+    """
+
+    bits: int
+    shape: tuple[int, ...]
+    scale: float
+    offset: float
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Weights in single precision, by the kernels' own operations."""
+        scale, offset = (torch.tensor(v, dtype=torch.float32) for v in (self.scale, self.offset))
+        return (codes.to(torch.float32) * scale + offset).view(self.shape)
+
+    def encode(self, weights: Tensor) -> Tensor:
+        """Codes of weights that lie on the grid."""
+        codes = ((weights.double() - self.offset) / self.scale).round()
+        return codes.clamp(0, 2**self.bits - 1).to(torch.int64)
