@@ -75,6 +75,23 @@ class RuntimeSettings(Section):
     channels_last: bool = Field(description="Memory format of images and activations.")
 
 
+class Normalization(Section):
+    """Mean and standard deviation of each channel, of pixels in [0, 1]."""
+
+    mean: tuple[float, ...] = Field(min_length=1, description="A number a channel.")
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        min_length=1, description="A number a channel."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Normalization:
+        if len(self.mean) != len(self.std):
+            raise ValueError(
+                f"mean has {len(self.mean)} numbers and std {len(self.std)}; give one a channel"
+            )
+        return self
+
+
 class Checkpoint(Section):
     """A pretrained checkpoint, by address or by path."""
 
@@ -84,6 +101,11 @@ class Checkpoint(Section):
         (),
         description="Accepted SHA-256 digests of the file, each whole or its first 8 or more "
         "digits. Required with url. A file in SBS_WEIGHTS_DIR with one of them saves the download.",
+    )
+    normalization: Normalization | None = Field(
+        None,
+        description="How the images were normalised that the network was trained on; null: with "
+        "the dataset's own statistics. All that starts from the checkpoint uses it.",
     )
 
     @model_validator(mode="after")

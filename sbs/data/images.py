@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from sbs.config.settings import Normalization
 from sbs.errors import SBSError
 from sbs.runtime.tensor_files import read_tensors, save_tensors
 
@@ -33,8 +34,9 @@ class Dataset:
         train: training images.
         test: test images.
         classes: number of classes.
-        mean: mean of each channel over the training images, pixels in [0, 1].
-        std: standard deviation of each channel likewise.
+        mean: what batches subtract from each channel, pixels in [0, 1]: the mean over the
+            training images, or what :meth:`normalized_by` was told.
+        std: what they divide by, the standard deviation likewise.
         digest: digest of the content, whatever the order of the images.
     """
 
@@ -45,6 +47,26 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     digest: str
+
+    @property
+    def normalization(self) -> Normalization:
+        """How batches normalise the images: by mean and std."""
+        return Normalization(mean=self.mean, std=self.std)
+
+    def normalized_by(self, normalization: Normalization, source: str) -> Dataset:
+        """The same images with another normalisation.
+
+        Args:
+            normalization: mean and standard deviation of each channel.
+            source: where they are given, for the error.
+
+        Raises:
+            SBSError: the images have another number of channels.
+        """
+        given, channels = len(normalization.mean), self.train.images.shape[1]
+        if given != channels:
+            raise SBSError(f"{source}: {given} channels, but images of {self.name} have {channels}")
+        return replace(self, mean=normalization.mean, std=normalization.std)
 
 
 def make_dataset(name: str, train: ImageSet, test: ImageSet, classes: int) -> Dataset:

@@ -1,9 +1,9 @@
 """Compressed networks as files: packed integer codes with their scales, and a JSON header.
 
 The file is safetensors with a checksum (:mod:`sbs.runtime.tensor_files`). Its facts are the header:
-network, policy, and for every quantized layer bitwidth, shape and grid. A tensor ``<layer>.codes``
-holds packed codes (:mod:`sbs.quantization.packing`); all other tensors, such as those of batch
-norms, are in single precision.
+network, policy, normalisation of the images, and for every quantized layer bitwidth, shape and
+grid. A tensor ``<layer>.codes`` holds packed codes (:mod:`sbs.quantization.packing`); all other
+tensors, such as those of batch norms, are in single precision.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from sbs.config.settings import Normalization
 from sbs.errors import SBSError
 from sbs.networks import get_spec
 from sbs.nn.quantizers import Quantizer, get_quantizer
 from sbs.policy import Policy
 from sbs.quantization.grid import WeightGrid
 from sbs.quantization.packing import pack, unpack
+from sbs.runtime.checkpoints import normalization_facts
 from sbs.runtime.tensor_files import FACTS, read_tensors, save_tensors
 from sbs.surgery.networks import quantized_network
 
@@ -46,13 +48,16 @@ class Sizes:
     file: int
 
 
-def export(model: nn.Module, policy: Policy, path: Path) -> Sizes:
+def export(
+    model: nn.Module, policy: Policy, path: Path, normalization: Normalization | None = None
+) -> Sizes:
     """Write a network of a policy.
 
     Args:
         model: network of :func:`sbs.surgery.networks.quantized_network`, with trained weights.
         policy: its policy.
         path: file to write, whole or not at all.
+        normalization: that of the images that the network takes, if it is to be known.
 
     Raises:
         SBSError: weights do not lie on the grid of their bitwidth.
@@ -78,7 +83,7 @@ def export(model: nn.Module, policy: Policy, path: Path) -> Sizes:
         "in_channels": layers[spec.first_layer].weight.shape[1],
         "layers": {name: asdict(grid) for name, grid in grids.items()},
     }
-    save_tensors(tensors | state, path, header)
+    save_tensors(tensors | state, path, header | normalization_facts(normalization))
     claimed = sum(grid.bits * torch.Size(grid.shape).numel() / 8 for grid in grids.values())
     return Sizes(claimed, packed, path.stat().st_size)
 

@@ -37,7 +37,7 @@ class RunRecord(BaseModel):
     """``metrics.json``: what was run, and what came of it. Search writes one without accuracy.
 
     ``outputs`` has the SHA-256 of each file that the stage wrote, by its path from the record's
-    folder.
+    folder. ``normalization`` has mean and std of each channel of the images.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +55,7 @@ class RunRecord(BaseModel):
     outputs: dict[str, str] = {}
     dataset: str
     dataset_sha256: str
+    normalization: dict[str, tuple[float, ...]] | None = None
     git_revision: str
     versions: dict[str, str]
     device: str

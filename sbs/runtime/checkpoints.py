@@ -5,25 +5,58 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sbs.config.settings import Checkpoint
+from sbs.config.scale import validated
+from sbs.config.settings import Checkpoint, Normalization
 from sbs.errors import SBSError
 from sbs.provenance.files import atomic_write, sha256_of_file
 from sbs.provenance.records import check_recorded
 from sbs.runtime.tensor_files import has_checksum, read_tensors, save_tensors
 
 WEIGHTS_DIR = "SBS_WEIGHTS_DIR"
+NORMALIZATION = "normalization"
 REMEDY = "fetch or train it again"
 
 
-def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write a state dict as safetensors with a checksum, whole or not at all."""
-    save_tensors({name: value.cpu() for name, value in state.items()}, path, {})
+def save_weights(
+    state: Mapping[str, Tensor], path: Path, normalization: Normalization | None = None
+) -> None:
+    """Write a state dict as safetensors with a checksum, whole or not at all.
+
+    Args:
+        state: names and tensors.
+        path: file to write.
+        normalization: that of the images that the network takes, if it is to be known.
+    """
+    tensors = {name: value.cpu() for name, value in state.items()}
+    save_tensors(tensors, path, normalization_facts(normalization))
+
+
+def normalization_facts(normalization: Normalization | None) -> dict[str, Any]:
+    """What a file of tensors says of the images: read it with :func:`read_normalization`."""
+    return {} if normalization is None else {NORMALIZATION: normalization.model_dump(mode="json")}
+
+
+def read_normalization(path: Path) -> Normalization | None:
+    """Normalisation of the images that the network in a file takes; None if it does not say.
+
+    Args:
+        path: weights or an exported network.
+
+    Raises:
+        SBSError: the file is damaged.
+    """
+    if not has_checksum(path):
+        return None
+    facts, _ = read_tensors(path, "weights file", REMEDY)
+    content = facts.get(NORMALIZATION)
+    return None if content is None else validated(Normalization, content, str(path))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

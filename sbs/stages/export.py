@@ -26,7 +26,7 @@ def run(policy: Path, weights: Path, output: Path) -> Sizes:
     classes = _tensor(state, key(spec.last_layer), weights).shape[0]
     plain = spec.build(classes, in_channels)
     model = with_weights(plain, spec, chosen, weights)
-    return export(model.eval(), chosen, output)
+    return export(model.eval(), chosen, output, checkpoints.read_normalization(weights))
 
 
 def _tensor(state: Mapping[str, Tensor], key: str, source: Path) -> Tensor:

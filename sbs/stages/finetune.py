@@ -8,7 +8,7 @@ from torch import nn
 
 from sbs.config.settings import FinetuneSettings, RuntimeSettings
 from sbs.data.batches import EvalBatches
-from sbs.data.images import load_dataset
+from sbs.data.images import Dataset, load_dataset
 from sbs.export.packed import is_export
 from sbs.export.packed import load as load_export
 from sbs.networks import NetworkSpec, get_spec
@@ -29,29 +29,39 @@ def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: 
     stage = StageRun("finetune", job, data, {"policy": policy, "start": start})
     settings: FinetuneSettings = stage.section("finetune", FinetuneSettings)
     chosen = Policy.load(policy, job.network)
+    stage.normalize_as(checkpoints.read_normalization(start), str(start))
     model = stage.to_device(with_weights(stage.model, stage.spec, chosen, start))
     progression = Progression()
     if get_quantizer(chosen.quantizer).needs_finetuning:
         progression = stage.fit(Classification(model, settings), settings)
-    checkpoints.save_weights(plain_state(model), weights)
+    stage.save_weights(plain_state(model), weights)
     finish_trained(stage, chosen, progression, (weights,), record, model)
 
 
 def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) -> Accuracy:
-    """Accuracy of a weights file: of the plain network, of a policy's, or of an exported one."""
+    """Accuracy of a weights file: of the plain network, of a policy's, or of an exported one.
+
+    Images are normalised as the file says, and else as the dataset does.
+    """
     runtime = RuntimeSettings(device="auto", precision="fp32", channels_last=True)
     device = choose_device(runtime)
     dataset = load_dataset(data)
-    batches = EvalBatches(dataset, device=device)
+    model = _network(network, dataset, weights, policy)
+    normalization = checkpoints.read_normalization(weights)
+    if normalization is not None:
+        dataset = dataset.normalized_by(normalization, str(weights))
+    return evaluate(model.to(device), EvalBatches(dataset, device=device), device)
+
+
+def _network(network: str, dataset: Dataset, weights: Path, policy: Path | None) -> nn.Module:
     if is_export(weights):
-        return evaluate(load_export(weights)[0].to(device), batches, device)
+        return load_export(weights)[0]
     spec = get_spec(network)
     model = spec.build(dataset.classes, dataset.train.images.shape[1])
     if policy is not None:
-        model = with_weights(model, spec, Policy.load(policy, network), weights)
-    else:
-        checkpoints.load_into(model, checkpoints.read_weights(weights), str(weights))
-    return evaluate(model.to(device), batches, device)
+        return with_weights(model, spec, Policy.load(policy, network), weights)
+    checkpoints.load_into(model, checkpoints.read_weights(weights), str(weights))
+    return model
 
 
 def with_weights(model: nn.Module, spec: NetworkSpec, policy: Policy, start: Path) -> nn.Module:

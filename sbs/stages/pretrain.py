@@ -23,11 +23,13 @@ def run(job: Job, data: Path, weights: Path, record: Path, cache: Path) -> None:
     if checkpoint is not None:
         path = checkpoints.obtain(checkpoint, cache)
         stage.inputs["checkpoint"] = sha256_of_file(path)
+        key = f"pretrain.checkpoints.{job.network}.normalization"
+        stage.normalize_as(checkpoint.normalization or checkpoints.read_normalization(path), key)
         checkpoints.load_into(stage.model, checkpoints.read_weights(path), str(path))
         model = stage.to_device(stage.model)
     else:
         model = stage.to_device(stage.model)
         progression = stage.fit(Classification(model, settings), settings)
-    checkpoints.save_weights(model.state_dict(), weights)
+    stage.save_weights(model.state_dict(), weights)
     full = uniform_policy(job.network, [shape.name for shape in stage.shapes], FULL_PRECISION)
     finish_trained(stage, full, progression, (weights,), record, model)

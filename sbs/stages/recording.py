@@ -78,6 +78,7 @@ def run_record(
         inputs=stage.inputs,
         dataset=stage.dataset.name,
         dataset_sha256=stage.dataset.digest,
+        normalization=stage.dataset.normalization.model_dump(),
         git_revision=git_revision(),
         versions=software_versions(),
         device=device_name(stage.device),

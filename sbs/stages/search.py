@@ -16,9 +16,10 @@ def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, rec
     """Find a policy with the job's method."""
     chosen = method(job.method)
     stage = StageRun("search", job, data, {"pretrained": pretrained}, method_name=chosen.name)
+    stage.normalize_as(checkpoints.read_normalization(pretrained), str(pretrained))
     checkpoints.load_into(stage.model, checkpoints.read_weights(pretrained), str(pretrained))
     result: SearchResult = chosen.load()(context_of(stage, chosen))
-    checkpoints.save_weights(result.state, weights)
+    stage.save_weights(result.state, weights)
     shapes = {shape.name: shape.weight_shape for shape in stage.shapes}
     result.policy.with_shapes(shapes).save(policy)
     finish(

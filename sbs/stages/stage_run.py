@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sbs.config.scale import validated
-from sbs.config.settings import DataSettings, RuntimeSettings, TrainSettings
+from sbs.config.settings import DataSettings, Normalization, RuntimeSettings, TrainSettings
 from sbs.cost.trace import trace_layers
 from sbs.data.batches import Augmentation, EvalBatches, TrainBatches
 from sbs.data.images import load_dataset
@@ -20,6 +20,7 @@ from sbs.networks import build_network, get_spec
 from sbs.provenance.code import source_digest
 from sbs.provenance.files import sha256_of_file
 from sbs.registry.code import stage_modules
+from sbs.runtime import checkpoints
 from sbs.runtime.device import choose_device
 from sbs.runtime.progress import Reporter
 from sbs.runtime.seeding import derive_seed, seed_everything, use_deterministic_algorithms
@@ -115,6 +116,19 @@ class StageRun:
         if self.runtime.channels_last:
             model = model.to(memory_format=torch.channels_last)
         return model.to(self.device)
+
+    def normalize_as(self, normalization: Normalization | None, source: str) -> None:
+        """Normalise images as the weights want that the stage starts from; None: nothing to change.
+
+        Raises:
+            SBSError: it is of another number of channels; ``source`` is named.
+        """
+        if normalization is not None:
+            self.dataset = self.dataset.normalized_by(normalization, source)
+
+    def save_weights(self, state: Mapping[str, Tensor], path: Path) -> None:
+        """Write weights with the normalisation of the images that they were trained on."""
+        checkpoints.save_weights(state, path, self.dataset.normalization)
 
     def train_batches(self, batch_size: int) -> TrainBatches:
         """Augmented training images."""
