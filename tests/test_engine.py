@@ -22,7 +22,9 @@ from sbs.provenance.records import RunRecord
 from sbs.runtime.checkpoints import read_weights
 from sbs.runtime.progress import Reporter
 from sbs.training.classification import Classification
-from sbs.training.loop import fit, learning_rate_factor, state_path
+from sbs.training.loop import fit, learning_rate_factor
+from sbs.training.state import read_state, state_path
+from tests.test_damage import damages
 
 CPU = torch.device("cpu")
 
@@ -93,6 +95,20 @@ def test_damaged_state_is_named(default_scale: Scale, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(SBSError, match=rf"{path}.*damaged.*delete it"):
         train(default_scale, tmp_path, 3)
+
+
+def test_every_damage_to_a_state_is_named(default_scale: Scale, tmp_path: Path) -> None:
+    """Flipped bits and cuts anywhere, inside tensors too."""
+    train(default_scale, tmp_path, 2)
+    path = state_path(tmp_path, {"of": "a"})
+    content = path.read_bytes()
+    for damaged in damages(content, len(content)):
+        path.write_bytes(damaged)
+        with pytest.raises(SBSError, match=rf"^{path}: the state is damaged.*delete it") as caught:
+            read_state(tmp_path, {"of": "a"}, Reporter("test"))
+        assert "\n" not in str(caught.value)
+    path.write_bytes(content)
+    assert read_state(tmp_path, {"of": "a"}, Reporter("test"))[1].epoch == 2
 
 
 def test_loss_that_is_not_finite_stops_and_says_where(default_scale: Scale, tmp_path: Path) -> None:

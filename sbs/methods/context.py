@@ -22,7 +22,8 @@ from sbs.networks import NetworkSpec
 from sbs.policy import Policy
 from sbs.registry.methods import Method
 from sbs.runtime.progress import Reporter
-from sbs.training.loop import Batches, Progression, Task, fit
+from sbs.training.loop import Batches, Task, fit
+from sbs.training.state import Progression
 
 S = TypeVar("S", bound=BaseModel)
 

@@ -21,7 +21,7 @@ from sbs.stages.stage_run import Job, StageRun
 from sbs.surgery.networks import plain_state, quantized_network, split_intervals
 from sbs.training.classification import Classification
 from sbs.training.evaluation import Accuracy, evaluate
-from sbs.training.loop import Progression
+from sbs.training.state import Progression
 
 
 def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: Path) -> None:

@@ -11,7 +11,7 @@ from sbs.runtime import checkpoints
 from sbs.stages.recording import finish_trained
 from sbs.stages.stage_run import Job, StageRun
 from sbs.training.classification import Classification
-from sbs.training.loop import Progression
+from sbs.training.state import Progression
 
 
 def run(job: Job, data: Path, weights: Path, record: Path, cache: Path) -> None:

@@ -17,7 +17,7 @@ from sbs.provenance.files import sha256_of_file, sha256_of_text
 from sbs.provenance.records import RunRecord, git_revision, software_versions
 from sbs.runtime.device import device_name, peak_memory_bytes
 from sbs.stages.stage_run import StageRun
-from sbs.training.loop import Progression, discard
+from sbs.training.state import Progression, discard
 
 
 def finish(

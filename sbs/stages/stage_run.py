@@ -25,7 +25,8 @@ from sbs.runtime.device import choose_device
 from sbs.runtime.progress import Reporter
 from sbs.runtime.seeding import derive_seed, seed_everything, use_deterministic_algorithms
 from sbs.training.evaluation import Accuracy, evaluate
-from sbs.training.loop import Progression, Task, fit
+from sbs.training.loop import Task, fit
+from sbs.training.state import Progression
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,15 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from sbs.config.scale import canonical_json
 from sbs.config.settings import RuntimeSettings, TrainSettings
 from sbs.errors import SBSError
-from sbs.provenance.files import atomic_write, directory_lock, sha256_of_text
+from sbs.provenance.files import directory_lock
 from sbs.runtime.device import autocast, synchronize
 from sbs.runtime.progress import Reporter
 from sbs.runtime.seeding import derive_seed, seed_everything
-
-STATE_VERSION = 2
+from sbs.training.state import Progression, read_state, write_state
 
 
 class Batches(Protocol):
@@ -64,16 +61,6 @@ class Task(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state_dict`."""
         ...
-
-
-@dataclass
-class Progression:
-    """How far a run has come, and what it took."""
-
-    epoch: int = 0
-    seconds: float = 0.0
-    interruptions: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def sgd(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
@@ -151,69 +138,6 @@ def fit(
             _save(task, resume, identity, progression)
             reporter.line(_line(summary, train.epochs))
     return progression
-
-
-def write_state(
-    content: dict[str, Any], resume: Path, identity: dict[str, Any], progression: Progression
-) -> None:
-    """Write the state of a run, whole or not at all.
-
-    Args:
-        content: tensors, numbers, strings, lists, tuples and dicts.
-        resume: folder for the state.
-        identity: all that decides the result.
-        progression: how far the run has come.
-    """
-    state = {
-        "version": STATE_VERSION,
-        "identity": canonical_json(identity),
-        "content": content,
-        "progression": vars(progression),
-    }
-    with atomic_write(state_path(resume, identity)) as temporary:
-        torch.save(state, temporary)
-
-
-def read_state(
-    resume: Path, identity: dict[str, Any], reporter: Reporter
-) -> tuple[dict[str, Any] | None, Progression]:
-    """What :func:`write_state` wrote for this identity, or None, and how far the run had come.
-
-    Raises:
-        SBSError: the file is damaged.
-    """
-    path = state_path(resume, identity)
-    if not path.exists():
-        for other in sorted(resume.glob("state-*.pt")):
-            reporter.line(f"not going on from {other}: settings, code, inputs or data changed")
-        return None, Progression()
-    try:
-        # weights_only: a state file cannot run code.
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        matches = (state["version"], state["identity"]) == (STATE_VERSION, canonical_json(identity))
-    except Exception as error:
-        raise SBSError(
-            f"{path}: the state is damaged ({error}); delete it to start over"
-        ) from error
-    if not matches:
-        raise SBSError(f"{path}: the state belongs to another run; delete it to start over")
-    progression = Progression(**state["progression"])
-    progression.interruptions += 1
-    reporter.line(f"going on after epoch {progression.epoch} from {path}")
-    return state["content"], progression
-
-
-def state_path(resume: Path, identity: dict[str, Any]) -> Path:
-    """File of the state: its name carries the identity, so that states never mix."""
-    return resume / f"state-{sha256_of_text(canonical_json(identity))[:16]}.pt"
-
-
-def discard(resume: Path) -> None:
-    """Remove the states of a finished run."""
-    for path in [*resume.glob("state-*"), resume / ".lock"]:
-        path.unlink(missing_ok=True)
-    if resume.is_dir() and not any(resume.iterdir()):
-        resume.rmdir()
 
 
 def _train_epoch(

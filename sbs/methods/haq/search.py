@@ -31,7 +31,7 @@ from sbs.provenance.files import directory_lock
 from sbs.runtime.device import autocast
 from sbs.runtime.seeding import derive_seed, seed_everything
 from sbs.surgery.networks import plain_state, quantized_network
-from sbs.training.loop import Progression, read_state, write_state
+from sbs.training.state import Progression, read_state, write_state
 
 ENDS_BITS = 8
 REWARD_SCALE = 0.1

@@ -1,0 +1,108 @@
+"""The state of a run in progress, on disk: a PyTorch file with its own checksum at the end.
+
+It is written whole or not at all, and its name carries what decides the result, so that a run
+goes on from a state of its own only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sbs.config.scale import canonical_json
+from sbs.errors import SBSError
+from sbs.provenance.files import atomic_write, sha256_of_text
+from sbs.runtime.progress import Reporter
+
+STATE_VERSION = 3
+CHECKSUM_BYTES = hashlib.sha256().digest_size
+
+
+@dataclass
+class Progression:
+    """How far a run has come, and what it took."""
+
+    epoch: int = 0
+    seconds: float = 0.0
+    interruptions: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def write_state(
+    content: dict[str, Any], resume: Path, identity: dict[str, Any], progression: Progression
+) -> None:
+    """Write the state of a run, whole or not at all.
+
+    Args:
+        content: tensors, numbers, strings, lists, tuples and dicts.
+        resume: folder for the state.
+        identity: all that decides the result.
+        progression: how far the run has come.
+    """
+    state = {
+        "version": STATE_VERSION,
+        "identity": canonical_json(identity),
+        "content": content,
+        "progression": vars(progression),
+    }
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with atomic_write(state_path(resume, identity)) as temporary, temporary.open("wb") as file:
+        file.write(buffer.getbuffer())
+        file.write(hashlib.sha256(buffer.getbuffer()).digest())
+
+
+def read_state(
+    resume: Path, identity: dict[str, Any], reporter: Reporter
+) -> tuple[dict[str, Any] | None, Progression]:
+    """What :func:`write_state` wrote for this identity, or None, and how far the run had come.
+
+    Raises:
+        SBSError: the file is damaged.
+    """
+    path = state_path(resume, identity)
+    if not path.exists():
+        for other in sorted(resume.glob("state-*.pt")):
+            reporter.line(f"not going on from {other}: settings, code, inputs or data changed")
+        return None, Progression()
+    state = _verified(path)
+    if (state["version"], state["identity"]) != (STATE_VERSION, canonical_json(identity)):
+        raise SBSError(f"{path}: the state belongs to another run; delete it to start over")
+    progression = Progression(**state["progression"])
+    progression.interruptions += 1
+    reporter.line(f"going on after epoch {progression.epoch} from {path}")
+    return state["content"], progression
+
+
+def state_path(resume: Path, identity: dict[str, Any]) -> Path:
+    """File of the state: its name carries the identity, so that states never mix."""
+    return resume / f"state-{sha256_of_text(canonical_json(identity))[:16]}.pt"
+
+
+def discard(resume: Path) -> None:
+    """Remove the states of a finished run."""
+    for path in [*resume.glob("state-*"), resume / ".lock"]:
+        path.unlink(missing_ok=True)
+    if resume.is_dir() and not any(resume.iterdir()):
+        resume.rmdir()
+
+
+def _verified(path: Path) -> dict[str, Any]:
+    """The content of a state file, its checksum compared."""
+    content = path.read_bytes()
+    body, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:]
+    if hashlib.sha256(body).digest() != checksum:
+        raise SBSError(f"{path}: the state is damaged; delete it to start over")
+    try:
+        # weights_only: a state file cannot run code.
+        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except Exception as error:  # written by another version of PyTorch
+        raise SBSError(
+            f"{path}: cannot read the state ({error}); delete it to start over"
+        ) from error
+    return state
