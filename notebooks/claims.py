@@ -37,8 +37,10 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
-from sbs.results.claims import judge, load_claims, rendering, score
+from sbs.results.claims import load_claims
 from sbs.results.metrics import write_score
+from sbs.results.verdict_rendering import rendering
+from sbs.results.verdicts import judge, score
 
 runs = pd.read_csv(runs_path)
 verdicts = judge(

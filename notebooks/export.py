@@ -25,7 +25,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sbs.results.tables import export_sizes
+from sbs.results.exports import export_sizes
 
 table = export_sizes([Path(path) for path in sizes_paths.split()], pd.read_csv(runs_path))
 table.to_csv(csv_path, index=False)

@@ -35,5 +35,5 @@ points.to_csv(csv_path, index=False)
 points
 
 # %%
-figure = draw_figure4(points, runs["dataset"].iloc[0])
+figure = draw_figure4(points, runs["network"].iloc[0], runs["dataset"].iloc[0])
 save_svg(figure, figure_path)

@@ -30,17 +30,19 @@ import pandas as pd
 from IPython.display import Markdown
 
 from sbs.results.metrics import write_metrics
-from sbs.results.tables import rendering, table1
+from sbs.results.rendering import rendering
+from sbs.results.tables import table_of_runs
 
 runs = pd.read_csv(runs_path)
 runs[["network", "method", "variant", "seed", "top1", "top5", "bops", "search_seconds"]]
 
 # %%
-table = table1(runs, pd.read_csv(published_path))
+table = table_of_runs("table1", runs, pd.read_csv(published_path))
 table
 
 # %%
 table.to_csv(csv_path, index=False)
 write_metrics(table, Path(metrics_path))
-Path(markdown_path).write_text(rendering(table))
-Markdown(rendering(table))
+text = rendering(table, "Table 1")
+Path(markdown_path).write_text(text)
+Markdown(text)

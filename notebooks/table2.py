@@ -31,17 +31,19 @@ import pandas as pd
 from IPython.display import Markdown
 
 from sbs.results.metrics import write_metrics
-from sbs.results.tables import rendering, table2
+from sbs.results.rendering import rendering
+from sbs.results.tables import table_of_runs
 
 runs = pd.read_csv(runs_path)
 runs[["network", "method", "variant", "seed", "top1", "top5", "bops", "search_seconds"]]
 
 # %%
-table = table2(runs, pd.read_csv(published_path))
+table = table_of_runs("table2", runs, pd.read_csv(published_path))
 table
 
 # %%
 table.to_csv(csv_path, index=False)
 write_metrics(table, Path(metrics_path))
-Path(markdown_path).write_text(rendering(table, "Table 2"))
-Markdown(rendering(table, "Table 2"))
+text = rendering(table, "Table 2", "memory")
+Path(markdown_path).write_text(text)
+Markdown(text)

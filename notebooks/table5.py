@@ -31,7 +31,8 @@ import pandas as pd
 from IPython.display import Markdown
 
 from sbs.results.metrics import write_metrics
-from sbs.results.tables import rendering, table5
+from sbs.results.rendering import rendering
+from sbs.results.tables import table5
 
 runs = pd.read_csv(runs_path)
 runs[["network", "method", "variant", "seed", "top1", "top5", "bops", "search_seconds"]]
@@ -43,5 +44,6 @@ table
 # %%
 table.to_csv(csv_path, index=False)
 write_metrics(table, Path(metrics_path))
-Path(markdown_path).write_text(rendering(table, "Table 5"))
-Markdown(rendering(table, "Table 5"))
+text = rendering(table, "Table 5")
+Path(markdown_path).write_text(text)
+Markdown(text)

@@ -16,24 +16,12 @@ from sbs.config.experiments import LABEL
 from sbs.errors import SBSError
 from sbs.registry.methods import methods
 from sbs.registry.networks import networks
-from sbs.results.claims import (
-    CLOSE,
-    FAILS,
-    GAIN,
-    HOLDS,
-    NOT_RUN,
-    Claim,
-    Interval,
-    cells,
-    interval,
-    judge,
-    load_claims,
-    rendering,
-    score,
-    verdict,
-)
+from sbs.results.claims import GAIN, Claim, load_claims
 from sbs.results.collect import collect
 from sbs.results.scoreboard import scoreboard, updated
+from sbs.results.statistics import Interval, interval
+from sbs.results.verdict_rendering import cells, rendering
+from sbs.results.verdicts import CLOSE, FAILS, HOLDS, NOT_RUN, judge, score, verdict
 from sbs.theory import convergence, statements, toy
 from tests.conftest import ROOT
 from tests.test_tables import record
@@ -122,7 +110,7 @@ def test_verdicts_follow_the_interval() -> None:
 def test_interval_is_welchs(left: list[float], right: list[float]) -> None:
     if max(pd.Series(left).std(), pd.Series(right).std()) < 1e-3:
         return
-    found = interval(pd.Series(left), pd.Series(right), "top1")
+    found = interval(pd.Series(left), pd.Series(right), ratio=False)
     moments = [(pd.Series(s).mean(), pd.Series(s).std(), len(s)) for s in (left, right)]
     test = stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False)
     outside = found.low > 0 or found.high < 0
@@ -204,6 +192,7 @@ def test_score_and_page_say_what_the_data_are() -> None:
     ("change", "message"),
     [
         ({"relation": "most"}, "claim x: relation"),
+        ({"metric": "weight"}, "unknown metric 'weight'; known are top1, top5, bops"),
         ({"relation": "at least"}, "need a value"),
         ({"left": None}, "give either statement, or left"),
         ({"colour": 1}, "colour"),

@@ -7,32 +7,40 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from sbs.errors import SBSError
 from sbs.plots.figure4 import draw_figure4, figure4_points
+from sbs.provenance.records import RunRecord
 from sbs.results.collect import collect
 from tests.conftest import ROOT
 from tests.test_tables import record
 
 PUBLISHED = pd.read_csv(ROOT / "config" / "published.csv")
 RUNS = [
-    ("fixed4", "default"),
-    ("fixed3", "default"),
-    ("dq", "low"),
-    ("sbs", "default"),
-    ("sbs", "bops-low"),
-    ("sbs", "memory-low"),
+    ("fixed4", "default", "bops"),
+    ("fixed3", "default", "bops"),
+    ("dq", "low", "bops"),
+    ("sbs", "default", "bops"),
+    ("sbs", "cheap", "bops"),
+    ("sbs", "small", "memory"),
 ]
 
 
 @pytest.fixture
 def points() -> pd.DataFrame:
-    records = [
-        record(network="resnet56", method=method, variant=variant, seed=seed, top1=90.0 + 2 * seed)
-        for method, variant in RUNS
-        for seed in (0, 1)
-    ]
-    others: list[dict[str, Any]] = [{"network": "resnet20"}, {"method": "sbs_p"}]
-    records += [record(**({"network": "resnet56", "variant": "x"} | other)) for other in others]
-    return figure4_points(collect(records), PUBLISHED)
+    return figure4_points(collect(records()), PUBLISHED)
+
+
+def records() -> list[RunRecord]:
+    """Runs and searches of all of RUNS, two seeds each, and of methods without a line."""
+    found = [record(network="resnet56", stage="pretrain", method="fp", variant="default")]
+    for method, variant, resource in [*RUNS, ("sbs_p", "x", "bops")]:
+        settings = record().settings
+        settings["search"] |= {"resource": resource}
+        for seed in (0, 1):
+            facts: dict[str, Any] = {"method": method, "variant": variant, "seed": seed}
+            facts |= {"network": "resnet56", "settings": settings, "top1": 90.0 + 2 * seed}
+            found += [record(stage=stage, **facts) for stage in ("search", "finetune")]
+    return found
 
 
 def variants(points: pd.DataFrame, source: str, resource: str) -> set[tuple[str, str]]:
@@ -43,8 +51,14 @@ def variants(points: pd.DataFrame, source: str, resource: str) -> set[tuple[str,
 def test_a_search_belongs_to_its_resource_and_others_to_both(points: pd.DataFrame) -> None:
     both = {("fixed4", "default"), ("fixed3", "default"), ("dq", "low")}
     bops = variants(points, "measured", "bops")
-    assert bops == both | {("sbs", "default"), ("sbs", "bops-low")}
-    assert variants(points, "measured", "memory") == both | {("sbs", "memory-low")}
+    assert bops == both | {("sbs", "default"), ("sbs", "cheap")}
+    assert variants(points, "measured", "memory") == both | {("sbs", "small")}
+
+
+def test_two_networks_in_one_figure_are_refused() -> None:
+    runs = collect([record(), record(network="resnet56")])
+    with pytest.raises(SBSError, match="one network, not resnet20, resnet56; give fig4 to"):
+        figure4_points(runs, PUBLISHED)
 
 
 def test_points_are_means_with_deviations(points: pd.DataFrame) -> None:
@@ -72,7 +86,7 @@ def test_published_points_are_the_tables_and_the_text(points: pd.DataFrame) -> N
 
 
 def test_the_drawing_names_what_it_shows(points: pd.DataFrame) -> None:
-    figure = draw_figure4(points, "digits")
+    figure = draw_figure4(points, "resnet56", "digits")
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == ["measured on digits"] * 2 + ["published, on CIFAR-100"] * 2
     names = {text.get_text() for text in figure.legends[0].get_texts()}

@@ -42,7 +42,7 @@ def test_a_figure_is_the_same_file_each_time(name: str, record: RunRecord, tmp_p
     draw = {
         "trajectory": lambda: search_trajectory(record),
         "fig2": lambda: draw_error_bound(error_bound.table()),
-        "fig4": lambda: draw_figure4(pd.read_csv(MEASURED / "fig4.csv"), "digits"),
+        "fig4": lambda: draw_figure4(pd.read_csv(MEASURED / "fig4.csv"), "resnet56", "digits"),
     }[name]
     for path in ("a.svg", "b.svg"):
         figure = draw()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from sbs.errors import SBSError
 from sbs.provenance.records import RunRecord
 from sbs.results.collect import collect, write_runs
-from sbs.results.statistics import tie
-from sbs.results.tables import LABELS, WITHOUT_SHARING, rendering, table1, table2, table5
+from sbs.results.rendering import ONE_RUN, rendering
+from sbs.results.statistics import letters, tie
+from sbs.results.tables import table5, table_of_runs
 from tests.conftest import ROOT
 
 PUBLISHED = pd.read_csv(ROOT / "config" / "published.csv")
@@ -30,7 +32,7 @@ def record(**changes: Any) -> RunRecord:
         "seed": 0,
         "settings": {
             "runtime": {"precision": "fp32"},
-            "search": {"epochs": 6},
+            "search": {"epochs": 6, "resource": "bops", "bit_sharing": True},
             "dq": {"epochs": 16},
             "haq": {"episodes": 60, "images": 2000},
         },
@@ -57,6 +59,17 @@ def record(**changes: Any) -> RunRecord:
     return RunRecord(**(facts | changes))
 
 
+def without_sharing(**changes: Any) -> RunRecord:
+    """A record of SBS-Q with a path of its own for every bitwidth."""
+    one = record(method="sbs_q", variant="multi-path", **changes)
+    search = one.settings["search"] | {"bit_sharing": False}
+    return one.model_copy(update={"settings": one.settings | {"search": search}})
+
+
+def table1(runs: pd.DataFrame) -> pd.DataFrame:
+    return table_of_runs("table1", runs, PUBLISHED)
+
+
 def runs_of_two_seeds() -> list[RunRecord]:
     records = [record(stage="pretrain", method="fp", bops=1000.0e6, top1=95.0)]
     for seed, top1 in ((0, 90.0), (1, 94.0)):
@@ -71,7 +84,7 @@ def test_a_reduction_is_that_of_the_mean_cost() -> None:
     records = runs_of_two_seeds()
     different = [r.model_copy(update={"bops": 100.0e6}) if r.seed == 1 else r for r in records]
     first = next(r for r in records if r.method == "sbs" and r.seed == 0)
-    table = table1(collect(different), PUBLISHED)
+    table = table1(collect(different))
     row = table[table["method"] == "sbs"].iloc[0]
     mean = (first.bops + 100.0e6) / 2
     assert row["bops_m"] == pytest.approx(mean / 1e6)
@@ -120,7 +133,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
 
 
 def test_mean_and_sample_deviation_over_seeds() -> None:
-    table = table1(collect(runs_of_two_seeds()), PUBLISHED).set_index("method")
+    table = table1(collect(runs_of_two_seeds())).set_index("method")
     assert list(table.index) == ["fp", "fixed4", "sbs"]
     assert table.loc["sbs", "top1_mean"] == 92.0
     assert table.loc["sbs", "top1_std"] == pytest.approx(8**0.5)
@@ -133,7 +146,7 @@ def test_share_of_the_search_that_the_authors_run() -> None:
     records = []
     for method in ("sbs", "dnas", "dq", "haq", "fixed4"):
         records += [record(method=method), record(method=method, stage="search")]
-    shares = table1(collect(records), PUBLISHED).set_index("method")["search_share"]
+    shares = table1(collect(records)).set_index("method")["search_share"]
     assert shares["sbs"] == 6 / 30
     assert shares["dnas"] == 6 / 90
     assert shares["dq"] == 16 / 160
@@ -141,15 +154,62 @@ def test_share_of_the_search_that_the_authors_run() -> None:
     assert pd.isna(shares["fixed4"])
 
 
-def test_differences_within_the_noise_are_ties() -> None:
+def test_rows_within_the_noise_share_a_letter() -> None:
     samples = {"sbs": (90.0, 91.0, 92.0), "sbs_q": (90.5, 91.5, 91.0), "dq": (80.0, 80.5, 81.0)}
-    records = [record(stage="pretrain", method="fp")]
+    records = [record(stage="pretrain", method="fp", top1=95.0)]
     for method, values in samples.items():
         records += [record(method=method, seed=n, top1=value) for n, value in enumerate(values)]
-    table = table1(collect(records), PUBLISHED)
-    tied = table.set_index("method")["top1_ties"]
-    assert tied.to_dict() == {"fp": "", "dq": "", "sbs_q": "sbs", "sbs": "sbs_q"}
-    assert "| SBS-Q " in rendering(table).splitlines()[-2]
+    table = table1(collect(records))
+    groups = table.set_index("method")["top1_groups"]
+    assert groups.to_dict() == {"fp": "", "dq": "b", "sbs_q": "a", "sbs": "a"}
+    text = rendering(table, "Table 1")
+    lines = {line.split("|")[2].strip(): line for line in text.splitlines() if "resnet20" in line}
+    assert f"| {ONE_RUN} " in lines["Full-precision"]
+    assert re.search(r"\| a +\|", lines["SBS"])
+    assert f"A row of {ONE_RUN} is not compared." in text
+
+
+def test_a_table_of_single_runs_has_no_groups() -> None:
+    text = rendering(table1(collect([record(), record(method="dq")])), "Table 1")
+    assert "top-1 group" not in text.split("Top-1 group")[0]
+
+
+def around(*means: float) -> dict[str, pd.Series]:
+    """Samples of the names 1, 2 ... with the same spread."""
+    shifts = pd.Series([-1.0, 0.0, 1.0])
+    return {str(n): mean + shifts for n, mean in enumerate(means, start=1)}
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        # Neighbours tie, the ends differ: ties are not transitive.
+        (around(90, 92, 94), {"1": "b", "2": "a b", "3": "a"}),
+        (around(90, 92, 94, 96), {"1": "c", "2": "b c", "3": "a b", "4": "a"}),
+        (around(80, 90, 90), {"1": "b", "2": "a", "3": "a"}),
+        (around(80), {"1": "a"}),
+        (around(80) | {"one": pd.Series([80.0])}, {"1": "a", "one": ""}),
+        ({"one": pd.Series([80.0])}, {"one": ""}),
+    ],
+)
+def test_letters_by_hand(samples: dict[str, pd.Series], expected: dict[str, str]) -> None:
+    assert letters(samples) == expected
+
+
+@given(
+    st.dictionaries(
+        st.text("abcdefgh", min_size=1, max_size=2),
+        st.lists(st.floats(60, 70), min_size=1, max_size=4).map(pd.Series),
+        max_size=7,
+    )
+)
+def test_two_samples_share_a_letter_exactly_if_they_tie(samples: dict[str, pd.Series]) -> None:
+    shown = {name: set(text.split()) for name, text in letters(samples).items()}
+    for one in samples:
+        assert bool(shown[one]) == (len(samples[one]) > 1)
+        for other in samples:
+            if one != other:
+                assert bool(shown[one] & shown[other]) == bool(tie(samples[one], samples[other]))
 
 
 @given(st.lists(st.floats(60, 70), min_size=3, max_size=6), st.floats(5, 20))
@@ -168,52 +228,81 @@ def test_equal_and_different_constants() -> None:
 
 
 def test_published_columns_are_the_papers_cells() -> None:
+    in_table = PUBLISHED[PUBLISHED["table"] == "table1"]
+    order = ["fp", "fixed4", "dq", "haq", "dnas", "sbs_p", "sbs_q", "sbs"]
+    assert set(order) == set(in_table["method"])
     records = [
         record(stage="finetune", network=network, method=method)
         for network in ("resnet20", "resnet56")
-        for method in LABELS
+        for method in reversed(order)
     ]
-    table = table1(collect(records), PUBLISHED)
+    table = table1(collect(records))
     cells = {"bops_m", "bop_ratio", "top1", "top5"}
-    for _, row in PUBLISHED[PUBLISHED["table"] == "table1"].iterrows():
+    for _, row in in_table.iterrows():
         mine = table[(table["network"] == row["network"]) & (table["method"] == row["method"])]
         column = "search_titan_xp_hours" if row["metric"] not in cells else row["metric"]
         assert mine[f"published_{column}"].item() == row["value"]
         if not pd.isna(row["std"]):
             assert mine[f"published_{column}_std"].item() == row["std"]
-    assert list(table["method"]) == [*LABELS, *LABELS]
+    assert list(table["method"]) == [*order, *order]
+
+
+def test_a_network_is_found_under_its_published_name() -> None:
+    table = table_of_runs("tableI", collect([record(network="mobilenet_v3")]), PUBLISHED)
+    assert table["published_top1"].notna().all()
 
 
 def test_table_2_compares_memory() -> None:
-    searched = [("sbs", "memory"), ("sbs", "default"), ("dq", "default"), ("fixed4", "default")]
+    searched = [("sbs", "memory"), ("dq", "default"), ("fixed4", "default")]
     records = [record(network="resnet56", method=m, variant=v) for m, v in searched]
-    records += [record(network="resnet56", stage="pretrain", method="fp"), record()]
-    table = table2(collect(records), PUBLISHED)
+    records += [record(network="resnet56", stage="pretrain", method="fp")]
+    table = table_of_runs("table2", collect(records), PUBLISHED)
     assert list(table["method"]) == ["fp", "fixed4", "dq", "sbs"]
     assert table["memory_kb"].tolist() == [2.0] * 4
     assert table["published_memory_kb"].tolist() == [5653.4, 711.7, 723.2, 657.3]
-    text = rendering(table, "Table 2")
+    text = rendering(table, "Table 2", "memory")
     assert "memory (KB)" in text
     assert "BOPs" not in text
 
 
+def test_two_variants_in_one_row_are_refused() -> None:
+    runs = collect([record(), record(variant="bops-low")])
+    with pytest.raises(SBSError, match=r"several variants of resnet20 sbs .*: bops-low, default"):
+        table1(runs)
+
+
 def test_table_5_sets_paths_against_bit_sharing() -> None:
-    records = []
-    for variant, hours, memory in (("default", 0.5, 200), ("multi-path", 1.5, 500)):
-        changes = {"method": "sbs_q", "variant": variant}
-        records.append(record(**changes))
+    records = [record(stage="pretrain", method="fp")]
+    for make, hours, memory in ((record, 0.5, 200), (without_sharing, 1.5, 500)):
+        changes = {"method": "sbs_q"} if make is record else {}
+        records.append(make(**changes))
         searched = {"device_hours": hours, "peak_memory_bytes": memory}
-        records.append(record(stage="search", **changes, **searched))
-    table = table5(collect([*records, record()]), PUBLISHED).set_index("method")
-    assert list(table.index) == ["sbs_q", WITHOUT_SHARING]
-    apart = table.loc[WITHOUT_SHARING]
+        records.append(make(stage="search", **changes, **searched))
+    table = table5(collect(records), PUBLISHED)
+    text = rendering(table, "Table 5")
+    assert "# Table 5 at the scale `digits`" in text
+    assert "| SBS-Q without bit sharing |" in text
+    rows = table.set_index("method")
+    assert list(rows.index) == ["sbs_q", "sbs_q_without_sharing"]
+    apart = rows.loc["sbs_q_without_sharing"]
     assert apart["search_hours_over_sharing"] == 3
     assert apart["search_memory_over_sharing"] == 2.5
     assert apart["published_hours_over_sharing"] == pytest.approx(2.8 / 0.8)
     assert apart["published_memory_over_sharing"] == pytest.approx(4.4 / 1.5)
-    text = rendering(table5(collect(records), PUBLISHED), "Table 5")
-    assert "# Table 5 at the scale `digits`" in text
-    assert "| SBS-Q without bit sharing |" in text
+
+
+def test_what_a_run_is_follows_from_its_settings() -> None:
+    records = []
+    for method in ("sbs", "dq", "fixed4"):
+        records += [record(method=method), record(method=method, stage="search")]
+    runs = collect([*records, record(method="fp", stage="pretrain")]).set_index("method")
+    assert runs["resource"].dropna().to_dict() == {"sbs": "bops"}
+    assert runs["bit_sharing"].isna().to_dict() == {
+        "dq": False,
+        "fixed4": False,
+        "fp": True,
+        "sbs": False,
+    }
 
 
 @pytest.mark.parametrize(
@@ -225,7 +314,7 @@ def test_table_5_sets_paths_against_bit_sharing() -> None:
 )
 def test_the_rendering_says_its_scale(scale: str, dataset: str, words: str) -> None:
     runs = collect([record(scale=scale, dataset=dataset, seed=seed) for seed in (0, 1)])
-    text = rendering(table1(runs, PUBLISHED))
+    text = rendering(table1(runs), "Table 1")
     assert f"at the scale `{scale}`" in text
     assert words in text
     assert "90.00 ± 0.00 (2)" in text

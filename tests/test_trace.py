@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -9,10 +10,10 @@ import pytest
 
 from sbs.errors import SBSError
 from sbs.results.collect import collect
-from sbs.results.tables import table1, table5
+from sbs.results.tables import table5, table_of_runs
 from sbs.results.trace import COLUMNS, trace
 from tests.conftest import ROOT
-from tests.test_tables import record
+from tests.test_tables import record, without_sharing
 
 PUBLISHED = pd.read_csv(ROOT / "config" / "published.csv")
 
@@ -22,12 +23,11 @@ def results(tmp_path: Path) -> Path:
     """Tables 1 and 5 of two methods, with their records where the workflow puts them."""
     records = [record(stage="pretrain", method="fp", variant="default")]
     for seed, top1 in ((0, 90.0), (1, 94.0)):
-        for variant in ("default", "multi-path"):
-            run = {"method": "sbs_q", "variant": variant, "seed": seed}
+        for make in (partial(record, method="sbs_q"), without_sharing):
             records.append(
-                record(**run, top1=top1, git_revision="abc", inputs={"policy": "d" * 64})
+                make(seed=seed, top1=top1, git_revision="abc", inputs={"policy": "d" * 64})
             )
-            records.append(record(stage="search", **run))
+            records.append(make(stage="search", seed=seed))
     for one in records:
         below = Path(one.network) / one.method / one.variant
         if one.stage == "pretrain":
@@ -37,8 +37,13 @@ def results(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         one.save(path)
     (tmp_path / "runs").mkdir()
-    runs = collect(records)
-    for name, table in (("table1", table1), ("table5", table5)):
+    sharing = [one for one in records if one.variant == "default"]
+    tables = {
+        "table1": (sharing, partial(table_of_runs, "table1")),
+        "table5": (records, table5),
+    }
+    for name, (chosen, table) in tables.items():
+        runs = collect(chosen)
         runs.to_csv(tmp_path / "runs" / f"{name}.csv", index=False)
         table(runs, PUBLISHED).to_csv(tmp_path / f"{name}.csv", index=False)
     return tmp_path

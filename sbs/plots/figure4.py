@@ -1,4 +1,4 @@
-"""Figure 4: accuracy of the compressed ResNet-56 against bit operations and against memory."""
+"""Figure 4: accuracy of compressed networks against bit operations and against memory."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sbs.results.tables import LABELS
+from sbs.errors import SBSError
+from sbs.registry.costs import cost_model
+from sbs.registry.methods import methods
+from sbs.registry.networks import network
+from sbs.results.published import published_rows
+from sbs.results.quantities import COSTS
 
-NETWORK = "resnet56"
-RESOURCES = {
-    "bops": ("bops_m", "BOPs (M)", "table1"),
-    "memory": ("memory_kb", "memory (KB)", "table2"),
-}
-"""Resource to the column and name of its cost, and the paper's table of points beside it."""
-
-METHODS = ["dq", "haq", "dnas", "sbs_q", "sbs"]
-FIXED = "fixed"
-FIXED_LABEL = "fixed precision"
-UNCONSTRAINED = (FIXED, "dq")
-"""Methods that know no resource of the search: their runs stand in both panels."""
+PUBLISHED = {"bops": ("bops_m", "table1"), "memory": ("memory_kb", "table2")}
+"""Cost of a panel to its name among the published values, and the paper's table with points."""
 
 COLUMNS = [
     "source",
@@ -39,83 +34,93 @@ COLUMNS = [
 
 
 def figure4_points(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """The points of both panels, measured and published.
+    """The points of both panels, measured and published. Only methods that quantize have points.
 
     Args:
-        runs: what :func:`sbs.results.collect.collect` gives. A search belongs to the panel of its
-            resource: variants ``memory*`` to memory, the others to bit operations.
+        runs: what :func:`sbs.results.collect.collect` gives of the runs that the sheet gives to
+            Figure 4. A search stands in the panel of the resource that it was steered to; a run
+            that was not steered to any stands in both.
         published: the paper's values. Its figure prints no numbers; its points here are those of
             Tables 1 and 2, and the two costs that the text names without an accuracy.
 
     Returns:
         A row a point: costs in millions of BOPs or in KB of 1000 bytes, top-1 in percent, sample
         standard deviations over seeds.
+
+    Raises:
+        SBSError: the runs are of several networks.
     """
-    measured = runs[(runs["network"] == NETWORK) & (runs["method"].map(_kind) != "")]
-    costs = {"bops": measured["bops"] / 1e6, "memory": measured["memory_bytes"] / 1e3}
+    name = _only_network(runs)
+    measured = runs[[_line(method) is not None for method in runs["method"]]]
     rows = []
-    for resource in RESOURCES:
-        chosen = measured.assign(cost=costs[resource])[_belongs(measured, resource)]
-        for (method, variant), group in chosen.groupby(["method", "variant"], sort=False):
-            rows.append(
-                {"source": "measured", "resource": resource, "method": method, "variant": variant}
-                | {"cost_mean": group["cost"].mean(), "cost_std": group["cost"].std(ddof=1)}
-                | {"top1_mean": group["top1"].mean(), "top1_std": group["top1"].std(ddof=1)}
-                | {"seeds": len(group)}
-            )
-        rows += _published(published, resource)
+    for resource in PUBLISHED:
+        inside = measured["resource"].isna() | (measured["resource"] == resource)
+        rows += _measured(measured[inside], resource)
+        rows += _published(published, name, resource)
     points = pd.DataFrame(rows).reindex(columns=COLUMNS)
-    points["label"] = points["method"].map(_label)
+    points["label"] = points["method"].map(_line)
     return points.sort_values(["source", "resource", "method", "cost_mean"], ignore_index=True)
 
 
-def draw_figure4(points: pd.DataFrame, dataset: str) -> Figure:
+def draw_figure4(points: pd.DataFrame, network_name: str, dataset: str) -> Figure:
     """Measured points above the published ones, bit operations beside memory.
 
     Args:
         points: of :func:`figure4_points`.
+        network_name: whose points they are.
         dataset: what the measured points were measured on.
     """
     sources = {"measured": f"measured on {dataset}", "published": "published, on CIFAR-100"}
     figure, axes = plt.subplots(2, 2, figsize=(10, 8), layout="constrained", squeeze=False)
-    labels = [FIXED_LABEL, *(LABELS[method] for method in METHODS)]
-    colours = dict(zip(labels, sns.color_palette("deep", len(labels)), strict=True))
+    lines = list(dict.fromkeys(one.line for one in methods().values() if one.quantizes))
+    colours = dict(zip(lines, sns.color_palette("deep", len(lines)), strict=True))
     for row, (source, title) in zip(axes, sources.items(), strict=True):
-        for axis, resource in zip(row, RESOURCES, strict=True):
+        for axis, resource in zip(row, PUBLISHED, strict=True):
             panel = points[(points["source"] == source) & (points["resource"] == resource)]
             _draw(axis, panel, colours)
-            axis.set(title=title, xlabel=RESOURCES[resource][1], ylabel="top-1 (%)")
+            cost = cost_model(resource)
+            axis.set(title=title, xlabel=f"{cost.label} ({cost.unit})", ylabel="top-1 (%)")
     _legend(figure)
-    figure.suptitle("ResNet-56: mean and sample standard deviation over seeds")
+    title = network(network_name).label
+    figure.suptitle(f"{title}: mean and sample standard deviation over seeds")
     return figure
 
 
-def _kind(method: str) -> str:
-    """The method's line in the figure; empty if it has none."""
-    if method.startswith(FIXED):
-        return FIXED
-    return method if method in METHODS else ""
+def _only_network(runs: pd.DataFrame) -> str:
+    names = sorted(set(runs["network"]))
+    if len(names) > 1:
+        raise SBSError(
+            f"Figure 4 shows one network, not {', '.join(names)}; give fig4 to the rows of one of "
+            "them only (column tables of config/experiments.tsv)"
+        )
+    return str(names[0])
 
 
-def _label(method: str) -> str:
-    kind = _kind(method)
-    return FIXED_LABEL if kind == FIXED else LABELS[kind]
+def _line(method: str) -> str | None:
+    """The method's line in the figure, if it has one."""
+    known = methods().get(method)
+    return known.line if known is not None and known.quantizes else None
 
 
-def _belongs(runs: pd.DataFrame, resource: str) -> pd.Series:
-    both = runs["method"].map(_kind).isin(UNCONSTRAINED)
-    memory = runs["variant"].str.startswith("memory")
-    return both | (memory if resource == "memory" else ~memory)
+def _measured(runs: pd.DataFrame, resource: str) -> list[dict[str, object]]:
+    quantity = COSTS[resource]
+    with_cost = runs.assign(cost=runs[quantity.column] / quantity.scale)
+    return [
+        {"source": "measured", "resource": resource, "method": method, "variant": variant}
+        | {"cost_mean": group["cost"].mean(), "cost_std": group["cost"].std(ddof=1)}
+        | {"top1_mean": group["top1"].mean(), "top1_std": group["top1"].std(ddof=1)}
+        | {"seeds": len(group)}
+        for (method, variant), group in with_cost.groupby(["method", "variant"], sort=False)
+    ]
 
 
-def _published(published: pd.DataFrame, resource: str) -> list[dict[str, object]]:
-    metric, _, table = RESOURCES[resource]
-    of_network = published[published["network"] == NETWORK]
+def _published(published: pd.DataFrame, network: str, resource: str) -> list[dict[str, object]]:
+    metric, table = PUBLISHED[resource]
     rows: list[dict[str, object]] = []
     for source_table, variant in ((table, "default"), ("fig4", "text")):
-        of_table = of_network[of_network["table"] == source_table]
+        of_table = published_rows(published, source_table, network)
         for method, group in of_table.groupby("method", sort=False):
-            if not _kind(str(method)):
+            if _line(str(method)) is None:
                 continue
             cells = group.set_index("metric")
             rows.append(

@@ -16,7 +16,8 @@ from markdown_it import MarkdownIt
 from nbconvert.exporters import HTMLExporter
 
 from sbs.errors import SBSError
-from sbs.results.claims import cells, score
+from sbs.results.verdict_rendering import cells
+from sbs.results.verdicts import score
 
 CATEGORIES = ("Claims", "Tables", "Figures", "Theory")
 """In the page's order; others come after them."""

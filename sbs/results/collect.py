@@ -23,6 +23,7 @@ SEARCH_COLUMNS = {
     "target": "target",
 }
 SHARE = "search_share"
+"""Training of a search over that of its authors' search."""
 
 
 def write_runs(records: Sequence[Path], output: Path) -> None:
@@ -36,7 +37,8 @@ def collect(records: Sequence[RunRecord]) -> pd.DataFrame:
     """One row a run: a fine-tuned network with the cost of its search, or a pretrained one.
 
     Fixed precision searches nothing, so its search columns are empty, as are those of
-    pretraining.
+    pretraining. ``resource`` is the cost that the search was steered to, empty for methods that
+    know no such cost; ``bit_sharing`` is the setting of the search, empty where there is none.
 
     Args:
         records: of all three stages, in any order.
@@ -77,20 +79,24 @@ def _row(record: RunRecord, search: RunRecord | None) -> dict[str, Any]:
     searched = search is not None and search.history
     for name, column in SEARCH_COLUMNS.items():
         row[column] = getattr(search, name) if searched else None
-    row[SHARE] = _search_share(search) if search else None
-    return row
+    return row | (_of_settings(search) if search else {})
 
 
-def _search_share(search: RunRecord) -> float | None:
-    """Share of its authors' search; None for methods that do not train, or are not installed."""
+def _of_settings(search: RunRecord) -> dict[str, Any]:
+    """What the settings of a search say of its run; less of a method that is not installed."""
+    settings = search.settings["search"]
+    # Records of before this setting existed are of searches that shared bits.
+    cells: dict[str, Any] = {"bit_sharing": settings.get("bit_sharing", True)}
     known = methods().get(search.method)
-    if known is None or known.search_share is None:
-        return None
-    return known.search_share(search.settings)
+    if known is not None and known.lands:
+        cells["resource"] = settings["resource"]
+    if known is not None and known.search_share is not None:
+        cells[SHARE] = known.search_share(search.settings)
+    return cells
 
 
 def _columns() -> list[str]:
     first = ["scale", "dataset", *KEY, "top1", "top5", "bops", "bop_ratio"]
     first += ["memory_bytes", "memory_ratio", *SEARCH_COLUMNS.values(), SHARE]
-    last = ["train_seconds", "train_device", "precision"]
+    last = ["resource", "bit_sharing", "train_seconds", "train_device", "precision"]
     return [*first, *last, "git_revision", "settings_sha256", "dataset_sha256"]

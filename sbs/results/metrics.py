@@ -24,7 +24,7 @@ def write_metrics(table: pd.DataFrame, folder: Path) -> list[Path]:
     """Write ``<network>/<method>.json`` for every row of a table.
 
     Args:
-        table: measured cells of :func:`sbs.results.tables.table1`; empty cells are left out.
+        table: measured cells of :func:`sbs.results.tables.table_of_runs`; empty cells are left out.
         folder: of this table alone.
 
     Returns:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sbs.errors import SBSError
 from sbs.provenance.files import atomic_write_text
-from sbs.results.claims import score
+from sbs.results.verdicts import score
 
 BEGIN = "<!-- written by `make snapshot` -->"
 END = "<!-- end -->"

@@ -1,12 +1,58 @@
-"""Which differences between methods are larger than the noise over seeds."""
+"""Which differences are larger than the noise over seeds."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from string import ascii_lowercase
 
 import pandas as pd
 from scipy import stats
 
 LEVEL = 0.05
-"""Two methods tie if Welch's two-sided t-test gives at least this p-value."""
+"""Two samples do not differ if Welch's two-sided t-test gives at least this p-value."""
+
+CONFIDENCE = 1 - LEVEL
+
+Group = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An effect with its confidence interval, NaN where there is none."""
+
+    effect: float
+    low: float
+    high: float
+
+
+def interval(left: pd.Series, right: pd.Series, *, ratio: bool) -> Interval:
+    """Difference of means, or logarithm of the ratio of geometric means, with Welch's interval.
+
+    A side whose values are all the same, such as the cost of a fixed bitwidth, has no variance.
+
+    Args:
+        left: values of one side, a seed each.
+        right: values of the other side.
+        ratio: compare logarithms.
+    """
+    if ratio:
+        left, right = left.map(math.log), right.map(math.log)
+    effect = float(left.mean() - right.mean())
+    sizes = len(left), len(right)
+    if min(sizes) < 2:
+        return Interval(effect, math.nan, math.nan)
+    parts = [float(side.var(ddof=1)) / len(side) for side in (left, right)]
+    error = math.sqrt(sum(parts))
+    if error == 0:
+        return Interval(effect, effect, effect)
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True)
+    )
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    return Interval(effect, effect - reach, effect + reach)
 
 
 def tie(first: pd.Series, second: pd.Series) -> bool | None:
@@ -25,15 +71,56 @@ def tie(first: pd.Series, second: pd.Series) -> bool | None:
     return bool(test.pvalue >= LEVEL)
 
 
-def ties(runs: pd.DataFrame, metric: str) -> dict[str, list[str]]:
-    """For every method those others that it ties with.
+def letters(samples: Mapping[str, pd.Series]) -> dict[str, str]:
+    """Compact letter display: two samples share a letter exactly if they :func:`tie`.
+
+    Ties are not transitive, so a sample may have several letters. The highest mean has an ``a``.
 
     Args:
-        runs: of one network, a row a method and seed.
-        metric: column that is compared.
+        samples: values by name, a seed each.
+
+    Returns:
+        For each name its letters in order, separated by spaces. A single value is compared with
+        nothing and has none.
     """
-    samples = {str(method): group[metric] for method, group in runs.groupby("method", sort=False)}
-    return {
-        method: [other for other in samples if other != method and tie(sample, samples[other])]
-        for method, sample in samples.items()
+    means = {name: sample.mean() for name, sample in samples.items() if len(sample) > 1}
+    compared = sorted(means, key=lambda name: -means[name])
+    tied = {pair for pair in combinations(compared, 2) if tie(*(samples[name] for name in pair))}
+    position = {name: number for number, name in enumerate(compared)}
+    groups = _without_repetition(_largest_groups(compared, tied))
+    groups.sort(key=lambda group: sorted(position[name] for name in group))
+    named = list(zip(map(_letter, range(len(groups))), groups, strict=True))
+    return {name: " ".join(mark for mark, group in named if name in group) for name in samples}
+
+
+def _largest_groups(names: Sequence[str], tied: set[tuple[str, str]]) -> list[Group]:
+    """All sets of names that tie pairwise and that no other name can join (Bron, Kerbosch 1973)."""
+    neighbours = {
+        name: {b if name == a else a for a, b in tied if name in (a, b)} for name in names
     }
+
+    def grow(group: set[str], candidates: set[str], seen: set[str]) -> Iterator[Group]:
+        if group and not candidates and not seen:
+            yield frozenset(group)
+        for name in sorted(candidates):
+            near = neighbours[name]
+            yield from grow(group | {name}, candidates & near, seen & near)
+            candidates, seen = candidates - {name}, seen | {name}
+
+    return list(grow(set(), set(names), set()))
+
+
+def _without_repetition(groups: list[Group]) -> list[Group]:
+    """Leave out groups of which every pair shares another group too: fewer letters say the same."""
+    for group in sorted(groups, key=lambda group: (len(group), sorted(group))):
+        others = [other for other in groups if other != group]
+        pairs = list(combinations(group, 2))
+        if pairs and all(any(other.issuperset(pair) for other in others) for pair in pairs):
+            groups = others
+    return groups
+
+
+def _letter(number: int) -> str:
+    """``a`` to ``z``, then ``aa``, ``ab`` and so on."""
+    rest, last = divmod(number, len(ascii_lowercase))
+    return (_letter(rest - 1) if rest else "") + ascii_lowercase[last]

@@ -8,13 +8,14 @@ import pandas as pd
 
 from sbs.errors import SBSError
 from sbs.provenance.records import RunRecord
-from sbs.results.tables import runs_of
+from sbs.registry.methods import methods
+from sbs.results.rows import with_rows
 
 COLUMNS = {
     "seeds": "seed",
     "top1_mean": "top1",
     "top1_std": "top1",
-    "top1_ties": "top1",
+    "top1_groups": "top1",
     "top5_mean": "top5",
     "top5_std": "top5",
     "bops_m": "bops",
@@ -39,43 +40,43 @@ def trace(table: Path, row: str, column: str) -> str:
 
     Args:
         table: ``table1.csv`` or another table of runs, in the results folder of its scale.
-        row: ``network method``, as they stand in the table.
+        row: ``network method``, as they stand in the table's columns of these names.
         column: a column of it.
 
     Raises:
         SBSError: there is no such table, row, column or record.
     """
     cells = _read(table)
-    network, method = _split(row)
-    cell = cells[(cells["network"] == network) & (cells["method"] == method)]
+    network, name = _split(row)
+    cell = cells[(cells["network"] == network) & (cells["method"] == name)]
     if cell.empty:
         known = ", ".join(f"{r.network} {r.method}" for r in cells.itertuples())
         raise SBSError(f"{table}: no row {row!r}; there are {known}")
     if column not in cells.columns:
         raise SBSError(f"{table}: no column {column!r}; there are {', '.join(cells.columns)}")
-    lines = [f"{table}: {network} {method}, {column} = {cell[column].item()}"]
+    lines = [f"{table}: {network} {name}, {column} = {cell[column].item()}"]
     if column.startswith("published"):
         kind = "a ratio of numbers" if column.endswith(OVER_SHARING) else "as"
         return "\n".join([*lines, f"{kind} printed in the paper: config/published.csv"])
     if column not in COLUMNS:
         return "\n".join([*lines, "the same for all runs of the row"])
-    runs = runs_of(table.stem, _read(table.parent / "runs" / table.name))
-    lines += _runs_behind(runs, network, method, column, table.parent)
+    runs = with_rows(_read(table.parent / "runs" / table.name))
+    runs = runs[runs["network"] == network]
+    chosen = runs[runs["row"] == name]
+    lines += _runs_behind(chosen, column, table.parent)
     if column.endswith(OVER_SHARING):
-        lines += ["", "divided by the mean of:"]
-        lines += _runs_behind(runs, network, "sbs_q", column, table.parent)
+        same_method = runs[runs["method"].isin(chosen["method"])]
+        sharing = same_method[same_method["bit_sharing"].astype(bool)]
+        lines += ["", "divided by the mean of:", *_runs_behind(sharing, column, table.parent)]
     return "\n".join(lines)
 
 
-def _runs_behind(
-    runs: pd.DataFrame, network: str, method: str, column: str, results: Path
-) -> list[str]:
-    """A line for the value of every run of a row, and lines on its records."""
+def _runs_behind(runs: pd.DataFrame, column: str, results: Path) -> list[str]:
+    """A line for the value of every run, and lines on its records."""
     lines = []
-    behind = runs[(runs["network"] == network) & (runs["method"] == method)]
-    for _, run in behind.sort_values("seed").iterrows():
+    for _, run in runs.sort_values("seed").iterrows():
         lines += ["", f"seed {run['seed']}: {COLUMNS[column]} = {run[COLUMNS[column]]}"]
-        for path in _records(results, run, method):
+        for path in _records(results, run):
             lines += _described(path)
     return lines
 
@@ -87,12 +88,12 @@ def _split(row: str) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-def _records(results: Path, run: pd.Series, method: str) -> list[Path]:
-    if method == "fp":
-        return [results / "pretrain" / run["network"] / f"seed-{run['seed']}" / "metrics.json"]
-    # Table 5 renames a variant's method.
-    name = method if run["variant"] != "multi-path" else "sbs_q"
-    below = Path(run["network"]) / name / run["variant"] / f"seed-{run['seed']}"
+def _records(results: Path, run: pd.Series) -> list[Path]:
+    network, method, seed = run["network"], run["method"], f"seed-{run['seed']}"
+    known = methods().get(method)
+    if known is not None and known.search is None:
+        return [results / "pretrain" / network / seed / "metrics.json"]
+    below = Path(network) / method / run["variant"] / seed
     return [
         results / "search" / below / "search.json",
         results / "finetune" / below / "metrics.json",

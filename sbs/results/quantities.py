@@ -1,0 +1,51 @@
+"""What tables, figures and claims compare, and where its values are found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sbs.registry.costs import cost_model
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something measured of a run.
+
+    Attributes:
+        column: of the runs, see :func:`sbs.results.collect.collect`. Not every run has it.
+        unit: for people.
+        published: its names among the published values, each with the factor that gives ``unit``.
+        scale: a value of the runs over it is in ``unit``.
+        points: an accuracy, compared by difference; otherwise a cost, compared by ratio.
+    """
+
+    column: str
+    unit: str
+    published: Mapping[str, float]
+    scale: float = 1.0
+    points: bool = False
+
+
+def _cost(name: str, column: str, published: Mapping[str, float]) -> Quantity:
+    model = cost_model(name)
+    return Quantity(column, model.unit, published, model.scale)
+
+
+COSTS: Mapping[str, Quantity] = {
+    # The paper prints BOPs in two units.
+    "bops": _cost("bops", "bops", {"bops_m": 1.0, "bops_g": 1000.0}),
+    "memory": _cost("memory", "memory_bytes", {"memory_kb": 1.0}),
+}
+"""Cost model to the cost of the compressed network."""
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "top1": Quantity("top1", "%", {"top1": 1.0}, points=True),
+    "top5": Quantity("top5", "%", {"top5": 1.0}, points=True),
+    **COSTS,
+    "search_time": Quantity("search_device_hours", "h", {"search_gpu_hours": 1.0}),
+    "search_memory": Quantity("search_peak_memory_bytes", "GB", {"gpu_memory_gb": 1.0}, 1e9),
+    "latency": Quantity("latency_ms", "ms", {"latency_ms": 1.0}),
+    "energy": Quantity("energy_mj", "mJ", {"energy_mj": 1.0}),
+}
+"""By the name that a claim uses."""

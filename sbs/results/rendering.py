@@ -1,0 +1,97 @@
+"""Tables of runs as Markdown."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sbs.results.published import PAPER_DATASET
+from sbs.results.statistics import LEVEL
+
+MISSING = "–"
+ONE_RUN = "one run"
+"""What stands in the column of groups for a row that is compared with nothing."""
+
+COSTS = {
+    "bops": ("bops_m", "bop_ratio", "BOPs (M)"),
+    "memory": ("memory_kb", "memory_ratio", "memory (KB)"),
+}
+"""Cost model to the columns of the cost and its reduction, and the heading of the former."""
+
+
+def rendering(table: pd.DataFrame, title: str, resource: str = "bops") -> str:
+    """A table of runs as Markdown: mean ± standard deviation (number of seeds).
+
+    Args:
+        table: of :func:`sbs.results.tables.table_of_runs`.
+        title: heading.
+        resource: the cost that the table compares methods by, a key of :data:`COSTS`.
+    """
+    scale, dataset = table["scale"].iloc[0], table["dataset"].iloc[0]
+    shown = pd.DataFrame([_rendered(row, resource) for _, row in table.iterrows()])
+    shown = shown.loc[:, (~shown.isin([MISSING, ONE_RUN])).any()]
+    devices = sorted(set(table.get("search_device", pd.Series(dtype=str)).dropna()))
+    lines = [
+        *(f"# {title} at the scale `{scale}` (dataset: {dataset})", ""),
+        *_measured_how(scale, dataset),
+        "Search cost is the time of one search on one device; the paper's device is a TITAN Xp.",
+        "Its share is that of the training which the method's own authors give a search.",
+        "Accuracy: mean ± sample standard deviation (number of seeds).",
+        "",
+        *(shown.to_markdown(index=False, disable_numparse=True), ""),
+        "Top-1 group: two rows of a network differ in top-1 accuracy if they share no letter",
+        f"(Welch's t-test, p < {LEVEL}). A row of {ONE_RUN} is not compared.",
+    ]
+    if devices:
+        lines += ["", f"Search device: {', '.join(devices)}."]
+    return "\n".join(lines) + "\n"
+
+
+def number(value: float | None, digits: int) -> str:
+    """A value with so many decimals, or a dash if there is none."""
+    return MISSING if value is None or pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _measured_how(scale: str, dataset: str) -> list[str]:
+    if dataset != PAPER_DATASET:
+        return [f"Measured on **{dataset}**, published on CIFAR-100: the two do not compare.", ""]
+    if scale != PAPER_DATASET:
+        return [f"Measured with the shortened schedules of `config/{scale}.yaml`.", ""]
+    return []
+
+
+def _rendered(row: pd.Series, resource: str) -> dict[str, str]:
+    cells = {"Network": row["network"], "Method": row["label"]}
+    cells |= _costs(row, "", resource) | {"search (h)": number(row["search_hours"], 4)}
+    cells["share of authors' search (%)"] = number(100 * row["search_share"], 1)
+    cells["peak memory (MB)"] = number(row.get("search_peak_memory_mb"), 0)
+    for metric, name in (("top1", "top-1 (%)"), ("top5", "top-5 (%)")):
+        mean = _spread(row[f"{metric}_mean"], row.get(f"{metric}_std"))
+        cells[name] = f"{mean} ({row['seeds']})"
+    cells["top-1 group"] = row["top1_groups"] or ONE_RUN
+    for side in ("search", "published"):
+        for what, unit in (("hours", "time"), ("memory", "memory")):
+            ratio = row.get(f"{side}_{what}_over_sharing")
+            prefix = "published " if side == "published" else ""
+            cells[f"{prefix}{unit} over sharing"] = number(ratio, 2)
+    cells |= _costs(row, "published_", resource)
+    cells["published search (h)"] = number(row.get("published_search_titan_xp_hours"), 1)
+    for metric, name in (("top1", "top-1 (%)"), ("top5", "top-5 (%)")):
+        cells[f"published {name}"] = _spread(
+            row.get(f"published_{metric}"), row.get(f"published_{metric}_std"), digits=1
+        )
+    return cells
+
+
+def _costs(row: pd.Series, prefix: str, resource: str) -> dict[str, str]:
+    cost, ratio, heading = COSTS[resource]
+    name = prefix.replace("_", " ")
+    return {
+        f"{name}{heading}": number(row.get(f"{prefix}{cost}"), 1),
+        f"{name}ratio": number(row.get(f"{prefix}{ratio}"), 1),
+    }
+
+
+def _spread(mean: float | None, std: float | None, digits: int = 2) -> str:
+    if mean is None or pd.isna(mean):
+        return MISSING
+    return f"{mean:.{digits}f}" + ("" if std is None or pd.isna(std) else f" ± {std:.{digits}f}")

@@ -1,0 +1,73 @@
+"""Verdicts as a reader sees them, in Markdown and in the report."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sbs.results.published import PAPER_DATASET
+from sbs.results.quantities import QUANTITIES
+from sbs.results.verdicts import score
+
+
+def rendering(verdicts: pd.DataFrame, scale: str, dataset: str) -> str:
+    """The score and all verdicts as Markdown.
+
+    Args:
+        verdicts: of :func:`sbs.results.verdicts.judge`.
+        scale: name of the scale of the runs.
+        dataset: that the runs were measured on.
+    """
+    counts = ", ".join(f"{count} {name}" for name, count in score(verdicts).items())
+    lines = [f"# Claims at the scale `{scale}` (dataset: {dataset})", "", f"{counts}.", ""]
+    if dataset != PAPER_DATASET:
+        lines += [
+            f"Claims about accuracies and costs are judged by runs on **{dataset}**: the verdicts "
+            "say little about the paper's datasets.",
+            "",
+        ]
+    shown = pd.DataFrame([cells(row) for _, row in verdicts.iterrows()])
+    return "\n".join([*lines, shown.to_markdown(index=False, disable_numparse=True)]) + "\n"
+
+
+def cells(row: pd.Series) -> dict[str, str]:
+    """What a reader sees of a row of :func:`sbs.results.verdicts.judge`, by heading."""
+    quantity = QUANTITIES.get(str(row.get("metric")))
+    # Costs near a target differ in the third decimal.
+    digits = 2 if quantity is not None and quantity.points else 3
+    interval = ""
+    if _known(row.get("measured")):
+        ends = (f"{row[end]:.{digits}f}" for end in ("low", "high"))
+        interval = " to ".join(ends) if _known(row["low"]) else "one seed"
+    return {
+        "claim": str(row["claim"]),
+        "verdict": str(row["verdict"]),
+        "published": _number(row.get("published"), digits),
+        "measured": _number(row.get("measured"), digits),
+        "95 % interval": interval,
+        "published values": _sides(row, "published"),
+        "measured values": _measured(row),
+        "where": str(row["where"]),
+    }
+
+
+def _measured(row: pd.Series) -> str:
+    if _known(row.get("cases")):
+        return f"{row['failures']:.0f} of {row['cases']:.0f} cases fail"
+    values = _sides(row, "measured")
+    if _known(row.get("share_left")):
+        shares = (f"{100 * row[f'share_{side}']:.1f}" for side in ("left", "right"))
+        values += f", {' : '.join(shares)} % of the authors'"
+    return values
+
+
+def _sides(row: pd.Series, source: str) -> str:
+    left, right = row.get(f"{source}_left"), row.get(f"{source}_right")
+    return f"{left:.4g} : {right:.4g} {row['unit']}" if _known(left) and _known(right) else ""
+
+
+def _number(value: float | None, digits: int) -> str:
+    return f"{value:.{digits}f}" if _known(value) else ""
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and not pd.isna(value)
