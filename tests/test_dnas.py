@@ -144,12 +144,15 @@ def test_epochs_alternate(context: SearchContext) -> None:
     assert sizes == [64, 6, 30]
 
 
-def test_search_without_bit_sharing_is_for_quantization_alone(context: SearchContext) -> None:
-    apart = context.settings.model_copy(update={"bit_sharing": False})
-    changed = context.with_settings(apart)
+def test_search_without_bit_sharing_is_for_quantization_alone(
+    default_scale: Scale, digits_file: Path, tmp_path: Path
+) -> None:
+    apart = default_scale.search.model_copy(update={"bit_sharing": False, "epochs": 2})
+    scale = default_scale.model_copy(update={"search": apart})
     with pytest.raises(SBSError, match="sbs_q"):
-        method("sbs").load()(changed)
-    result = method("sbs_q").load()(changed)
+        method("sbs").load()(context_of("sbs", scale, digits_file, tmp_path))
+    context = context_of("sbs_q", scale, digits_file, tmp_path)
+    result = method("sbs_q").load()(context)
     assert result.policy.quantizer == "interval"
     cost = policy_cost(context.shapes, (), result.policy, "bops")
     assert result.target is not None

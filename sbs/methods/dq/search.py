@@ -21,7 +21,7 @@ from sbs.cost.reach import Reach
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.dq import DQSettings
-from sbs.nn.quantizers.dq import DQ, dq_network
+from sbs.nn.quantizers.dq import dq_network
 from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, uniform_policy
 from sbs.surgery.dq import kilobytes, layer_bits, quantizers
 from sbs.surgery.networks import plain_state
@@ -50,7 +50,7 @@ def search(context: SearchContext) -> SearchResult:
         name: LayerPolicy(weight_bits=bits[name][0], activation_bits=bits[name][1])
         for name in context.layer_names
     }
-    policy = Policy(network=context.spec.name, quantizer=DQ.name, layers=layers)
+    policy = Policy(network=context.spec.name, quantizer=context.method.quantizer, layers=layers)
     return SearchResult(policy, plain_state(model), None, progression)
 
 

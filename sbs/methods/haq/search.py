@@ -25,7 +25,6 @@ from sbs.methods.haq import HAQSettings
 from sbs.methods.haq.agent import Agent
 from sbs.methods.haq.calibration import Calibration
 from sbs.methods.haq.environment import Bits, PrecisionEnv
-from sbs.nn.quantizers.linear import LINEAR
 from sbs.policy import LayerPolicy, Policy
 from sbs.provenance.files import directory_lock
 from sbs.runtime.device import autocast
@@ -138,7 +137,8 @@ class Proposals:
             )
             for name in self.context.layer_names
         }
-        return Policy(network=self.context.spec.name, quantizer=LINEAR.name, layers=layers)
+        quantizer = self.context.method.quantizer
+        return Policy(network=self.context.spec.name, quantizer=quantizer, layers=layers)
 
     def network(self, bits: Bits) -> nn.Module:
         """The calibrated network, with the pretrained weights."""

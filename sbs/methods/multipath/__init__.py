@@ -33,7 +33,6 @@ METHODS = (
         label="DNAS",
         order=400,
         search=f"{__name__}.search:search",
-        options={"quantizer": "dorefa_pact"},
         bits=True,
         quantizer="dorefa_pact",
         sections={MULTIPATH: MultipathSettings},

@@ -32,16 +32,15 @@ from sbs.runtime.seeding import derive_seed
 from sbs.training.loop import sgd
 
 
-def search(context: SearchContext, *, quantizer: str) -> SearchResult:
+def search(context: SearchContext) -> SearchResult:
     """Search by paths.
 
     Args:
         context: network, data and settings.
-        quantizer: name; ``dorefa_pact`` is DNAS, ``interval`` is SBS-Q without bit sharing.
     """
     multipath = context.section(MultipathSettings)
     target = context.target_cost()
-    space = MultiPathSpace(context, quantizer)
+    space = MultiPathSpace(context, context.method.quantizer)
     weight_batches, logit_batches = _split(context, multipath.weight_share)
     task = MultiPathTask(
         space, context.settings, multipath, target, len(weight_batches), len(logit_batches)

@@ -11,4 +11,4 @@ def search(context: SearchContext) -> SearchResult:
     """A single path of nested bitwidths, or a path with its own weights for each bitwidth."""
     if context.settings.bit_sharing:
         return single_path.search(context, quantize=True, prune=False)
-    return multipath.search(context, quantizer="interval")
+    return multipath.search(context)
