@@ -20,7 +20,13 @@ from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.filter_gate import FilterGate
 from sbs.nn.layers import QuantConv2d
 from sbs.policy import Bitwidths, LayerPolicy, Policy, uniform_policy
-from sbs.surgery.networks import SearchSpace, plain_state, quantized_network, search_network
+from sbs.surgery.networks import (
+    SearchSpace,
+    plain_state,
+    quantized_network,
+    search_network,
+    split_intervals,
+)
 
 NETWORKS = [("resnet20", 10, 1, 8), ("resnet50", 10, 3, 64), ("mobilenet_v2", 10, 3, 32)]
 NETWORKS += [("mobilenet_v3", 10, 3, 32)]
@@ -88,6 +94,8 @@ def test_three_networks_of_one_policy_agree(
     space.model.double().eval()
     space.freeze(policy)
     pruned = quantized_network(copy.deepcopy(model), spec, policy).double().eval()
+    # Fine-tuning takes the intervals over; those of raw weights start at the largest weight left.
+    pruned.load_state_dict(split_intervals(plain_state(space.model))[1], strict=False)
     masked = masked_network(model, spec, policy).eval()
 
     with torch.no_grad():

@@ -30,8 +30,9 @@ class LayerOptions:
         activation_bits: 32 leaves the input alone.
         signed_input: the input can be negative.
         quantize_input: false for the first layer, whose input is the 8-bit image already.
-        standardize_weights: weight normalisation; not for linear layers, which no batch norm
-            follows to undo the scale.
+        standardize_weights: weight normalisation, for a layer with a batch norm behind it that
+            undoes the scale.
+        fit_weight_interval: see :func:`initial_weight_interval`.
         quantizer: what quantizes at fixed bitwidths. Gates go by Eqs. 1-4 whatever it is.
     """
 
@@ -40,7 +41,26 @@ class LayerOptions:
     signed_input: bool
     quantize_input: bool = True
     standardize_weights: bool = True
+    fit_weight_interval: bool = False
     quantizer: LayerQuantizer = INTERVAL
+
+
+def initial_weight_interval(weight: Tensor, options: LayerOptions) -> Tensor:
+    """Where v_w starts: at 1, or at ``max|w|``.
+
+    The paper's 1 is one standard deviation where weights are standardised. Raw weights need an
+    interval of their own scale. Chosen: the largest magnitude, as nothing behind these layers
+    makes up for what clipping takes away, and as at 1 the few bits of a grid would be spent on
+    values that no weight has. The last layer alone starts at 1 though its weights are raw, as it
+    always did: it has 8 bits in every policy, which find its weights inside [-1, 1] too.
+
+    Args:
+        weight: weights of the plain layer.
+        options: ``fit_weight_interval`` decides.
+    """
+    if options.fit_weight_interval:
+        return weight.detach().abs().amax()
+    return weight.new_ones(())
 
 
 class _Quantized(nn.Module):
@@ -52,7 +72,7 @@ class _Quantized(nn.Module):
     def setup(self, options: LayerOptions, bitwidths: Bitwidths | None) -> None:
         """Add intervals, and gates if ``bitwidths`` are to be searched."""
         self.options = options
-        self.weight_interval = nn.Parameter(self.weight.new_ones(()))
+        self.weight_interval = nn.Parameter(initial_weight_interval(self.weight, options))
         self.activation_interval = nn.Parameter(self.weight.new_ones(()))
         self.weight_gate = BitGate(bitwidths, track_running_metrics=False) if bitwidths else None
         self.activation_gate = BitGate(bitwidths, track_running_metrics=True) if bitwidths else None

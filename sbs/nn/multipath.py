@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sbs.kernels import fused as kernels
 from sbs.nn.batch_norm import Values, tensor
-from sbs.nn.layers import LayerOptions
+from sbs.nn.layers import LayerOptions, initial_weight_interval
 
 
 class QuantizedPath(nn.Module):
@@ -32,7 +32,7 @@ class QuantizedPath(nn.Module):
         self.bits, self.options = bits, options
         self.weight = nn.Parameter(weight.detach().clone(memory_format=torch.preserve_format))
         if options.quantizer.learns_weight_interval:
-            self.weight_interval: Tensor = nn.Parameter(weight.new_ones(()))
+            self.weight_interval: Tensor = nn.Parameter(initial_weight_interval(weight, options))
         else:
             self.register_buffer("weight_interval", weight.new_ones(()), persistent=False)
         self.activation_interval = nn.Parameter(weight.new_ones(()))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sbs.errors import SBSError
 from sbs.networks import NetworkSpec, Prunable
+from sbs.networks.graph import normalized_layers
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.filter_gate import FilterGate, Placement
 from sbs.nn.layers import LayerOptions, QuantConv2d, QuantLinear
@@ -105,7 +106,7 @@ def layer_options(model: nn.Module, spec: NetworkSpec, policy: Policy) -> dict[s
     quantizer = get_quantizer(policy.quantizer)
     if not isinstance(quantizer, LayerQuantizer):
         raise SBSError(f"the quantizer {quantizer.name!r} is not one of layers; take 'interval'")
-    signed = spec.signed_inputs(model)
+    signed, normalized = spec.signed_inputs(model), normalized_layers(model)
     return {
         name: LayerOptions(
             weight_bits=policy.layers[name].weight_bits,
@@ -113,11 +114,12 @@ def layer_options(model: nn.Module, spec: NetworkSpec, policy: Policy) -> dict[s
             signed_input=name in signed,
             quantize_input=name != spec.first_layer,
             standardize_weights=quantizer.standardizes
-            and isinstance(layer, nn.Conv2d)
+            and name in normalized
             and policy.layers[name].weight_bits != FULL_PRECISION,
+            fit_weight_interval=name not in normalized and name != spec.last_layer,
             quantizer=quantizer,
         )
-        for name, layer in leaf_layers(model).items()
+        for name in leaf_layers(model)
     }
 
 
