@@ -119,6 +119,12 @@ class Policy(BaseModel):
     """Name of the quantizer, see :mod:`sbs.nn.quantizers`."""
     layers: dict[str, LayerPolicy]
 
+    @property
+    def highest_bits(self) -> int:
+        """Most bits of anything that is quantized; 0 if nothing is."""
+        pairs = ((layer.weight_bits, layer.activation_bits) for layer in self.layers.values())
+        return max((bits for pair in pairs for bits in pair if bits != FULL_PRECISION), default=0)
+
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Policy:
         """The same policy with the shapes of the unpruned weights, for the file of a search.
 

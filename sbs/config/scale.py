@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from sbs.config.settings import (
     DataSettings,
@@ -20,6 +27,7 @@ from sbs.config.settings import (
     SearchSettings,
     Section,
     Seeds,
+    check_precision,
 )
 from sbs.errors import SBSError
 from sbs.registry.methods import method, section_types
@@ -43,6 +51,17 @@ class Scale(Section):
     pretrain: PretrainSettings
     search: SearchSettings
     finetune: FinetuneSettings
+
+    @field_validator("search")
+    @classmethod
+    def _check_precision(cls, value: SearchSettings, info: ValidationInfo) -> SearchSettings:
+        runtime = info.data.get("runtime")
+        if runtime is not None:  # else it is wrong itself, and named
+            try:
+                check_precision(runtime.precision, value.bitwidths, "bitwidths")
+            except SBSError as error:
+                raise ValueError(str(error)) from error
+        return value
 
 
 STAGES: Mapping[str, tuple[str, ...]] = {

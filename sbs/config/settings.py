@@ -6,7 +6,7 @@ where a key, its type and its meaning are written down.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -53,6 +53,34 @@ Networks: TypeAlias = Annotated[tuple[NetworkName, ...], AfterValidator(distinct
 Seeds: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(distinct)]
 DatasetName: TypeAlias = Annotated[str, registered(dataset)]
 CostName: TypeAlias = Annotated[str, registered(cost_model)]
+
+
+BF16_BITS = 8
+"""Bits of a number in bf16 that count: so many that a grid may have which it is to hold."""
+
+
+def check_precision(precision: str, bitwidths: Iterable[int], key: str) -> None:
+    """Refuse grids that are finer than the numbers they are stored in.
+
+    Values are quantized in single precision, but a convolution in bf16 gets them rounded to 8
+    significant bits. That moves a value by at most ``2^-8`` of itself, less than a step of an
+    8-bit grid. All levels of 8-bit weights stay apart; of inputs without a sign a few neighbours
+    near the top can fall together. A 12-bit grid loses more than half of its levels.
+
+    Args:
+        precision: ``runtime.precision``.
+        bitwidths: of what is quantized.
+        key: where they stand, for the message.
+
+    Raises:
+        SBSError: bf16, and more than 8 bits.
+    """
+    highest = max(bitwidths, default=0)
+    if precision == "bf16" and highest > BF16_BITS:
+        raise SBSError(
+            f"{key}: {highest} bits are more than runtime.precision: bf16 can hold, which is "
+            f"{BF16_BITS}; take fp32, or fewer bits"
+        )
 
 
 class DataSettings(Section):

@@ -5,7 +5,8 @@ at the selected bitwidth; offsets enter only the gradients of the gates, as inne
 ``<dL/dy, z_b>`` that the backward pass recomputes. So quantization is one pass over memory forward
 and one backward. On CPUs they are compiled C++ (:mod:`sbs.kernels.build`). On GPUs
 torch.compile fuses the reference functions of :mod:`sbs.quantization`. Where no compiler is, those
-functions run as they are.
+functions run as they are. Everywhere values in bf16 are quantized in single precision, and the
+result is rounded to bf16.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def fixed_point(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Te
     if _has_kernel(x, step):
         y: Tensor = functions.FixedPoint.apply(x, step, largest, signed)
         return y
-    y = _reference(x, peer_quantizers.dq_fake_quantize, signed=signed)(x, step, largest)
+    y = _reference(x, _fixed_point, signed=signed)(x, step, largest)
     return y
 
 
@@ -214,18 +215,30 @@ def norm_reference(raw: Tensor, norm: Norm, residual: Tensor | None, *, relu: bo
 
 
 def _quantize(x: Tensor, interval: Tensor, *, bits: int, signed: bool) -> Tensor:
-    return quantizer.fake_quantize(x, quantizer.effective_interval(interval), bits, signed=signed)
+    v = quantizer.effective_interval(interval)
+    return quantizer.fake_quantize(_wide(x), v, bits, signed=signed).to(x.dtype)
 
 
 def _pact(x: Tensor, clip: Tensor, *, bits: int) -> Tensor:
-    return peer_quantizers.pact_activation(x, quantizer.effective_interval(clip), bits)
+    c = quantizer.effective_interval(clip)
+    return peer_quantizers.pact_activation(_wide(x), c, bits).to(x.dtype)
 
 
 def _gated_quantize(
     x: Tensor, interval: Tensor, thresholds: Tensor, *, bitwidths: Bitwidths, signed: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     v = quantizer.effective_interval(interval)
-    return gates.gated_fake_quantize(x, v, thresholds, bitwidths, signed=signed)
+    y, raw, metrics = gates.gated_fake_quantize(_wide(x), v, thresholds, bitwidths, signed=signed)
+    return y.to(x.dtype), raw, metrics
+
+
+def _fixed_point(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
+    return peer_quantizers.dq_fake_quantize(_wide(x), step, largest, signed=signed).to(x.dtype)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """``x`` in the type that quantizers compute in, which half precision is too coarse for."""
+    return x.to(_WIDE.get(x.dtype, x.dtype))
 
 
 def _has_kernel(x: Tensor, interval: Tensor) -> bool:

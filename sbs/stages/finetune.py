@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from sbs.config.settings import FinetuneSettings, RuntimeSettings
+from sbs.config.settings import FinetuneSettings, RuntimeSettings, check_precision
 from sbs.data.batches import EvalBatches
 from sbs.data.images import Dataset, load_dataset
 from sbs.export.packed import is_export
@@ -33,6 +33,7 @@ def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: 
     model = stage.to_device(with_weights(stage.model, stage.spec, chosen, start))
     progression = Progression()
     if get_quantizer(chosen.quantizer).needs_finetuning:
+        check_precision(stage.runtime.precision, [chosen.highest_bits], str(policy))
         progression = stage.fit(Classification(model, settings), settings)
     stage.save_weights(plain_state(model), weights)
     finish_trained(stage, chosen, progression, (weights,), record, model)
