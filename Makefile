@@ -62,9 +62,11 @@ report: environment
 repro: environment
 	$(RUN) dvc repro
 
-# The second half is Snakemake's records of the files, by which it sees that they are up to date.
+# DVC holds copies of the tables and figures. The rest is Snakemake's records of the files, by which
+# it sees that they are up to date.
 pull: environment
 	$(RUN) dvc pull
+	cp results/exhibits/tables/* results/exhibits/figures/* results
 	mkdir -p .snakemake
 	tar --extract --gzip --file results/provenance.tar.gz --directory .snakemake
 

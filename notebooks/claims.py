@@ -8,6 +8,35 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+#   sbs:
+#     title: What the paper claims
+#     category: Claims
+#     caption: |
+#       Every claim of the paper that runs or calculations can test, beside what was measured at the
+#       scale {{ config.scale }}. Published and measured values are effects: the difference in
+#       points for accuracies, the ratio of the first value to the second for costs; measured ones
+#       have Welch's 95 % confidence interval over seeds. A claim holds if the whole interval is on
+#       its side, and fails if the whole interval is on the other side. In between, or with a single
+#       seed on a side, it is too close to call. Full precision is the network that all runs start
+#       from; a single run of it counts as exact. Search memory is that of the whole process; for
+#       small images most of it is PyTorch itself. Search times are also compared after division by
+#       the share of their authors' search that each method gets at this scale, and the verdict must
+#       be the same. The intervals are not corrected for multiple comparisons: a few verdicts are
+#       expected to be wrong by chance.
+#       {% if config.data.dataset != "cifar100" %}
+#       These runs are on {{ config.data.dataset }}: their verdicts say little about the paper's
+#       datasets.
+#       {% endif %}
+#     inputs:
+#       claims_path: config/claims.yaml
+#       runs_path: <results>/runs/all.csv
+#       theory_path: <results>/theory.csv
+#       published_path: config/published.csv
+#     outputs:
+#       csv_path: <results>/claims.csv
+#       markdown_path: <results>/claims.md
+#       metrics_path: <results>/metrics/claims.json
+#     shows: csv_path
 # ---
 
 # %% [markdown]

@@ -8,6 +8,18 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+#   sbs:
+#     title: Figure 2
+#     category: Figures
+#     caption: |
+#       Corollary 1 on random vectors of 100 elements: how much the normalised quantization error
+#       changes with the next bitwidth, and the bound that the paper proves for this change.
+#     inputs:
+#       bound_path: <results>/theory/error-bound.csv
+#     outputs:
+#       csv_path: <results>/fig2.csv
+#       figure_path: <results>/fig2.svg
+#     shows: figure_path
 # ---
 
 # %% [markdown]

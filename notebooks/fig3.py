@@ -8,6 +8,21 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+#   sbs:
+#     title: Figure 3
+#     category: Figures
+#     caption: |
+#       The toy regression of section 3.4 at several learning rates: one path (SBS) against many
+#       (DNAS). Above: the loss. Below: the loss minus that of the best quantized weights, which an
+#       exhaustive search finds.
+#     inputs:
+#       curves_path: <results>/theory/toy-curves.csv
+#       numbers_path: <results>/theory/toy-numbers.csv
+#       limits_path: <results>/theory/toy-limits.csv
+#     outputs:
+#       csv_path: <results>/fig3.csv
+#       figure_path: <results>/fig3.svg
+#     shows: figure_path
 # ---
 
 # %% [markdown]

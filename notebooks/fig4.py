@@ -8,6 +8,20 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+#   sbs:
+#     title: Figure 4
+#     category: Figures
+#     caption: |
+#       Accuracy of ResNet-56 against bit operations and against memory, for three targets a method,
+#       with error bars over seeds. Above: measured at the scale {{ config.scale }}. Below: the
+#       points that the paper prints (CIFAR-100).
+#     inputs:
+#       runs_path: <results>/runs/fig4.csv
+#       published_path: config/published.csv
+#     outputs:
+#       csv_path: <results>/fig4.csv
+#       figure_path: <results>/fig4.svg
+#     shows: figure_path
 # ---
 
 # %% [markdown]

@@ -8,6 +8,21 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+#   sbs:
+#     title: Table 1
+#     category: Tables
+#     caption: |
+#       All methods compared by bit operations (BOPs): how accurate is a network that may cost as
+#       much as one with 4 bits everywhere, and how much search did it take? Measured at the scale
+#       {{ config.scale }}; columns named "published" hold the paper's values, on CIFAR-100.
+#     inputs:
+#       runs_path: <results>/runs/table1.csv
+#       published_path: config/published.csv
+#     outputs:
+#       csv_path: <results>/table1.csv
+#       markdown_path: <results>/table1.md
+#       metrics_path: <results>/metrics/table1
+#     shows: markdown_path
 # ---
 
 # %% [markdown]

@@ -8,6 +8,21 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+#   sbs:
+#     title: Table 2
+#     category: Tables
+#     caption: |
+#       All methods compared by memory footprint: the searches were constrained by the memory of
+#       weights and activations instead of bit operations. Measured at the scale {{ config.scale }};
+#       columns named "published" hold the paper's values, on CIFAR-100.
+#     inputs:
+#       runs_path: <results>/runs/table2.csv
+#       published_path: config/published.csv
+#     outputs:
+#       csv_path: <results>/table2.csv
+#       markdown_path: <results>/table2.md
+#       metrics_path: <results>/metrics/table2
+#     shows: markdown_path
 # ---
 
 # %% [markdown]

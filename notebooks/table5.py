@@ -8,6 +8,21 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+#   sbs:
+#     title: Table 5
+#     category: Tables
+#     caption: |
+#       What bit sharing saves: the same search with one set of weights for all bitwidths, and with
+#       a path of its own for each bitwidth. Measured at the scale {{ config.scale }}; columns named
+#       "published" hold the paper's values, on CIFAR-100.
+#     inputs:
+#       runs_path: <results>/runs/table5.csv
+#       published_path: config/published.csv
+#     outputs:
+#       csv_path: <results>/table5.csv
+#       markdown_path: <results>/table5.md
+#       metrics_path: <results>/metrics/table5
+#     shows: markdown_path
 # ---
 
 # %% [markdown]

@@ -8,6 +8,21 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+#   sbs:
+#     title: Statements
+#     category: Theory
+#     caption: |
+#       What the paper states, each statement checked in the way that its column says: the number of
+#       cases, how many of them failed, and the worst margin. Where a statement says that something
+#       breaks Theorem 1, failures confirm it.
+#     inputs:
+#       statements_path: <results>/theory/statements.csv
+#       numbers_path: <results>/theory/toy-numbers.csv
+#       limits_path: <results>/theory/toy-limits.csv
+#     outputs:
+#       csv_path: <results>/theory.csv
+#       markdown_path: <results>/theory.md
+#     shows: markdown_path
 # ---
 
 # %% [markdown]

@@ -8,6 +8,17 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+#   sbs:
+#     title: One search
+#     category: Figures
+#     caption: |
+#       One SBS search at the scale {{ config.scale }}: the cost follows its set-point to the
+#       target, while layers lose bits and filters.
+#     inputs:
+#       record_path: "<results>/search/{run}/search.json"
+#     outputs:
+#       figure_path: <results>/trajectory.svg
+#     shows: figure_path
 # ---
 
 # %% [markdown]

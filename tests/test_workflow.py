@@ -21,9 +21,11 @@ from sbs.config.experiments import load_experiments
 from sbs.config.scale import json_schema, load_scale
 from sbs.errors import SBSError
 from sbs.provenance.code import imported_by
+from sbs.registry.exhibits import exhibits
 from sbs.registry.methods import method, searching_methods
 from tests.conftest import ROOT, SCALES
 
+TABLES = [one.name for one in exhibits(ROOT / "notebooks").values() if one.takes_rows]
 SHEET = "network\tmethod\tvariant\ttables\toptions\n"
 STUB = """#!{python}
 import pathlib, sys
@@ -100,7 +102,7 @@ def test_schema_is_the_one_of_the_settings() -> None:
 
 @pytest.mark.parametrize("path", SCALES, ids=lambda p: p.stem)
 def test_every_scale_is_valid_with_every_row_of_the_sheet(path: Path) -> None:
-    assert load_experiments(ROOT / "config" / "experiments.tsv", load_scale(path))
+    assert load_experiments(ROOT / "config" / "experiments.tsv", load_scale(path), TABLES)
 
 
 @pytest.mark.parametrize("path", SCALES, ids=lambda p: p.stem)
@@ -124,14 +126,20 @@ def test_every_key_is_explained(path: Path) -> None:
         ("resnet20\tsbs\tdefault\ttable1\tsearch.target=cheap", "target 'cheap'"),
         ("resnet20\tsbs\tdefault\ttable1\tsearch.bitwidths=[2, 3]", "do not nest"),
         ("resnet20\tsbs\tdefault", "5 columns"),
-        ("resnet20\tsbs\ta\tt\t\nresnet20\tsbs\ta\tt\t", "resnet20 sbs a stands twice"),
+        ("resnet20\tsbs\ta\t\t\nresnet20\tsbs\ta\t\t", "resnet20 sbs a stands twice"),
+        (
+            "resnet20\tsbs\ta\ttable1 tabel2\t",
+            r"experiments\.tsv, line 2: tables: no notebook registers 'tabel2'; known are export,",
+        ),
+        ("resnet20\tsbs\ta\tclaims\t", "no notebook registers 'claims'"),
+        ("resnet20\tsbs\ta\ttable1\t", r"networks: resnet56: no row in .*; add rows for it, or"),
     ],
 )
 def test_bad_rows_are_refused_with_their_line(tmp_path: Path, row: str, message: str) -> None:
     sheet = tmp_path / "experiments.tsv"
     sheet.write_text(SHEET + row + "\n")
     with pytest.raises(SBSError, match=message):
-        load_experiments(sheet, load_scale(ROOT / "config" / "config.yaml"))
+        load_experiments(sheet, load_scale(ROOT / "config" / "config.yaml"), TABLES)
 
 
 def test_every_registered_method_has_its_search() -> None:
@@ -291,10 +299,30 @@ def test_the_other_tables_and_figure_4(copy: Path) -> None:
 
 def test_the_default_goal_is_every_table_and_figure_with_runs(copy: Path) -> None:
     few = planned(copy)
-    assert {"table", "trajectory", "collect"} <= few
-    assert "figure4" not in few
+    assert {"exhibit_table1", "exhibit_trajectory", "exhibit_fig2", "collect"} <= few
+    assert "exhibit_fig4" not in few
     edit(copy, networks=["resnet20", "resnet56"])
-    assert "figure4" in planned(copy)
+    assert "exhibit_fig4" in planned(copy)
+
+
+def test_a_new_notebook_is_a_new_table_and_needs_nothing_else(copy: Path) -> None:
+    text = (copy / "notebooks" / "table1.py").read_text()
+    (copy / "notebooks" / "table9.py").write_text(text.replace("table1", "table9"))
+    assert "exhibit_table9" not in planned(copy)
+    sheet = copy / "config" / "experiments.tsv"
+    sheet.write_text(sheet.read_text().replace("\ttable1 table5\t", "\ttable1 table9\t"))
+    assert "exhibit_table9" in planned(copy)
+    done = snakemake(copy, "--dry-run", "results/table9.csv")
+    assert len(re.findall(r"^rule search:", done.stdout, re.MULTILINE)) == 1
+
+
+def test_a_table_without_rows_at_this_scale_is_refused_in_one_line(copy: Path) -> None:
+    edit(copy, networks=["resnet56"])
+    sheet = copy / "config" / "experiments.tsv"
+    sheet.write_text(sheet.read_text().replace(" trajectory", ""))
+    done = snakemake(copy, "--dry-run", "results/trajectory.svg")
+    assert done.returncode != 0
+    assert "trajectory: no row of config/experiments.tsv has it" in done.stdout + done.stderr
 
 
 def kill_training_jobs(process: subprocess.Popen[bytes], folder: Path, count: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,30 +37,51 @@ class Experiment:
     options: dict[str, Any]
 
 
-def load_experiments(path: Path, scale: Scale) -> list[Experiment]:
+def load_experiments(path: Path, scale: Scale, tables: Collection[str]) -> list[Experiment]:
     """The rows of the sheet that ``scale`` runs; all rows are checked.
 
+    Args:
+        path: the sheet.
+        scale: the validated scale.
+        tables: names of the tables and figures that take rows of the sheet.
+
     Raises:
-        SBSError: an unknown network, method or option, a malformed row, or a row twice.
+        SBSError: an unknown network, method, table or option, a malformed row, a row twice, or a
+            network of the scale without a row.
     """
     with Path(path).open(newline="") as file:
         reader = csv.DictReader(file, delimiter="\t")
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise SBSError(f"{path}: columns are {reader.fieldnames}, expected {list(COLUMNS)}")
-        rows = [_experiment(row, f"{path}, line {reader.line_num}", scale) for row in reader]
+        rows = [
+            _experiment(row, f"{path}, line {reader.line_num}", scale, tables) for row in reader
+        ]
     keys = [(row.network, row.method, row.variant) for row in rows]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice is not None:
         raise SBSError(f"{path}: {' '.join(twice)} stands twice; give one of them another variant")
+    absent = next((name for name in scale.networks if name not in {r.network for r in rows}), None)
+    if absent is not None:
+        raise SBSError(
+            f"networks: {absent}: no row in {path}; add rows for it, or take it from the scale file"
+        )
     return [row for row in rows if row.network in scale.networks]
 
 
-def _experiment(row: dict[str, str], where: str, scale: Scale) -> Experiment:
+def _experiment(
+    row: dict[str, str], where: str, scale: Scale, tables: Collection[str]
+) -> Experiment:
     if any(value is None for value in row.values()):
         raise SBSError(f"{where}: {len(COLUMNS)} columns are needed, separated by tabs")
     if not LABEL.fullmatch(row["variant"]):
         raise SBSError(f"{where}: variant {row['variant']!r}: use a-z, 0-9 and hyphens")
-    tables = tuple(row["tables"].split())
+    used = tuple(row["tables"].split())
+    unknown = next((name for name in used if name not in tables), None)
+    if unknown is not None:
+        raise SBSError(
+            f"{where}: tables: no notebook registers {unknown!r}; known are "
+            f"{', '.join(sorted(tables))}"
+        )
     try:
         network(row["network"])
         searched(row["method"])
@@ -68,4 +90,4 @@ def _experiment(row: dict[str, str], where: str, scale: Scale) -> Experiment:
             stage_settings(scale, stage, options, row["method"])
     except SBSError as error:
         raise SBSError(f"{where}: {error}") from error
-    return Experiment(row["network"], row["method"], row["variant"], tables, options)
+    return Experiment(row["network"], row["method"], row["variant"], used, options)

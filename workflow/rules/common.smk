@@ -11,12 +11,15 @@ from sbs.methods.targets import check_targets
 from sbs.config.experiments import load_experiments
 from sbs.registry.code import stage_modules
 from sbs.registry.datasets import dataset, datasets
+from sbs.registry.exhibits import exhibits as registered_exhibits
 from sbs.registry.methods import method
 from sbs.provenance.code import source_digest
 
 try:
     scale = validated(scale_type(), config, "scale file")
-    experiments = load_experiments(Path("config/experiments.tsv"), scale)
+    exhibits = registered_exhibits(Path("notebooks"))
+    tables = [exhibit.name for exhibit in exhibits.values() if exhibit.takes_rows]
+    experiments = load_experiments(Path("config/experiments.tsv"), scale, tables)
     check_targets(experiments, scale)
 except SBSError as error:
     raise WorkflowError(str(error)) from None
@@ -39,7 +42,6 @@ wildcard_constraints:
         ["all", *(table for row in experiments for table in row.tables)]
     ),
     seed=r"\d+",
-    table=r"table\d+",
     study=r"[a-z-]+",
 
 
@@ -99,34 +101,64 @@ def records(wildcards):
     return sorted(paths)
 
 
-def exported(wildcards):
-    """Sizes of the exported networks of Table 2, of the first seed."""
-    rows_of_table = [row for row in experiments if "table2" in row.tables]
-    return [
-        f"<results>/export/{row.network}/{row.method}/{row.variant}/seed-{scale.seeds[0]}/sizes.json"
-        for row in rows_of_table
-        if method(row.method).quantizes
-    ]
-
-
 def gpus():
     """GPUs that a training job takes: one if there is any to take."""
     return int(scale.runtime.device != "cpu" and shutil.which("nvidia-smi") is not None)
 
 
-def table_title(name):
-    """``Table 1`` for ``table1``."""
-    return name.replace("table", "Table ")
+def inputs(exhibit):
+    """Function of wildcards: the inputs of a table or figure, with its notebook."""
+    seed = scale.seeds[0]
+    runs = [
+        f"{row.network}/{row.method}/{row.variant}/seed-{seed}"
+        for row in experiments
+        if exhibit.name in row.tables
+    ]
+
+    def of_runs(wildcards):
+        try:
+            needed = exhibit.inputs_for(runs)
+        except SBSError as error:
+            raise WorkflowError(str(error)) from None
+        return {"notebook": str(exhibit.notebook), **needed}
+
+    return of_runs
+
+
+def outputs(exhibit):
+    """Outputs of a table or figure; what has no suffix is a folder."""
+    named = {
+        key: path if Path(path).suffix else directory(path)
+        for key, path in exhibit.outputs.items()
+    }
+    named[exhibit.shows] = report(
+        named[exhibit.shows],
+        caption="../report/exhibit.rst",
+        category=exhibit.category,
+        labels={"title": exhibit.title},
+    )
+    return named
+
+
+def made():
+    """Tables and figures that have runs at this scale, and those that need none."""
+    used = {table for row in experiments for table in row.tables}
+    return [
+        exhibit
+        for exhibit in exhibits.values()
+        if exhibit.name in used or not exhibit.takes_rows
+    ]
 
 
 def everything():
-    """All tables and figures that have runs at this scale, and those that need none."""
-    made = {table for row in experiments for table in row.tables}
-    if "table2" in made:
-        made.add("export")
-    tables = [f"{name}.csv" for name in sorted(made)]
-    others = ["claims.csv", "fig2.svg", "fig3.svg", "packing.csv", "theory.csv"]
-    return [f"<results>/{name}" for name in [*tables, *others, "trajectory.svg"]]
+    """What the report shows of all that can be made at this scale."""
+    return [exhibit.outputs[exhibit.shows] for exhibit in made()]
+
+
+def made_files(figures):
+    """Files of all figures that can be made at this scale, or of all tables."""
+    files = [path for exhibit in made() for path in exhibit.files]
+    return [path for path in files if path.endswith(".svg") == figures]
 
 
 def finished(paths):
@@ -138,15 +170,12 @@ def finished(paths):
     ]
 
 
-def executed(parameters):
-    """Shell command that executes a rule's notebook and shows it as HTML.
+def arguments(exhibit):
+    """Function of a job's files: what papermill sets the notebook's parameters to."""
 
-    It is written to a log, which survives a failure, and copied on success.
-    """
-    return (
-        "(jupytext --quiet --to ipynb --output - {input.notebook}"
-        f" | papermill --no-progress-bar {parameters} - {{log.notebook}}"
-        " && cp {log.notebook} {output.notebook}"
-        " && jupyter nbconvert --log-level WARN --to html --output-dir $(dirname {output.html})"
-        " {output.notebook}) > {log.text} 2>&1"
-    )
+    def of_job(wildcards, input, output):
+        files = {name: input[name] for name in exhibit.inputs}
+        files |= {name: output[name] for name in exhibit.outputs}
+        return " ".join(f"-p {name} '{path}'" for name, path in files.items())
+
+    return of_job

@@ -1,0 +1,233 @@
+"""Tables and figures: notebooks that register themselves by their header.
+
+A notebook is a jupytext percent script. Its header, a comment, says under ``jupyter: sbs:`` what
+the workflow needs to know; see :class:`Exhibit` for the keys. Notebooks lie in a folder of the
+project, or are modules of another package that an entry point of the group ``sbs.notebooks`` names.
+None is run or imported here.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sbs.errors import SBSError
+from sbs.registry.discovery import source_of
+
+GROUP = "sbs.notebooks"
+RESULTS = "<results>/"
+"""Stands for the scale's folder of results in the paths of a header."""
+
+RUN = "{run}"
+"""Stands for ``network/method/variant/seed-N`` of a run in the paths of inputs."""
+
+_HEADER = re.compile(r"\A# ---\n(?P<lines>(?:#.*\n)*?)# ---\n")
+
+
+class Exhibit(BaseModel):
+    """A table or figure.
+
+    Keys of ``inputs`` and ``outputs`` are parameters of the notebook. Their paths begin with
+    ``<results>/``, or for inputs lie in the project's folder.
+
+    Attributes:
+        name: of the notebook's file; also what the experiments sheet calls it.
+        notebook: path of the notebook.
+        title: what people call it.
+        category: heading that it stands under in the report.
+        caption: a few sentences of reStructuredText, a Jinja template with ``config``.
+        inputs: files that it reads. ``{run}`` in a path stands for the first run that the sheet
+            gives it; a list with such a path, for one run of each of its rows.
+        outputs: what it writes: a file, or a folder if the path has no suffix.
+        shows: the output that the report shows.
+        modules: modules of this package, and of the notebook's own, that it imports.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_]+$")
+    notebook: Path
+    title: str
+    category: str
+    caption: str
+    inputs: dict[str, str | tuple[str, ...]]
+    outputs: dict[str, str] = Field(min_length=1)
+    shows: str
+    modules: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> Exhibit:
+        if self.shows not in self.outputs:
+            raise ValueError(f"shows: {self.shows!r} is none of the outputs")
+        for key, path in self.outputs.items():
+            if not path.startswith(RESULTS):
+                raise ValueError(f"outputs.{key}: {path!r} must begin with {RESULTS}")
+        return self
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether the sheet says which runs it needs."""
+        own = f"{RESULTS}runs/{self.name}.csv"
+        return any(path == own or RUN in path for path in self._input_paths())
+
+    @property
+    def files(self) -> list[str]:
+        """Its tables and figures: the files that it writes to the folder of results itself."""
+        names = (path.removeprefix(RESULTS) for path in self.outputs.values())
+        return [RESULTS + name for name in names if "/" not in name and Path(name).suffix]
+
+    def inputs_for(self, runs: Sequence[str]) -> dict[str, str | list[str]]:
+        """Its inputs when ``{run}`` stands for these runs.
+
+        Args:
+            runs: a run of each row of the sheet that it uses, ``network/method/variant/seed-N``.
+
+        Raises:
+            SBSError: it needs a run and there is none.
+        """
+        if self.takes_rows and not runs:
+            raise SBSError(
+                f"{self.name}: no row of config/experiments.tsv has it in its column tables for "
+                "the networks of this scale; add it to one"
+            )
+        return {
+            key: _filled(path, runs[:1])[0] if isinstance(path, str) else _for_each(path, runs)
+            for key, path in self.inputs.items()
+        }
+
+    def caption_for(self, config: Mapping[str, Any]) -> str:
+        """The caption at a scale.
+
+        Args:
+            config: content of the scale file.
+
+        Raises:
+            SBSError: the caption names something that the scale file has not.
+        """
+        try:
+            template = jinja2.Template(self.caption, undefined=jinja2.StrictUndefined)
+            return str(template.render(config=config)).strip()
+        except jinja2.TemplateError as error:
+            raise SBSError(f"{self.notebook}: sbs.caption: {error}") from error
+
+    def _input_paths(self) -> Iterator[str]:
+        for path in self.inputs.values():
+            yield from [path] if isinstance(path, str) else path
+
+
+def exhibits(folder: Path) -> dict[str, Exhibit]:
+    """All tables and figures by name, those of other packages last.
+
+    Args:
+        folder: with the project's own notebooks.
+
+    Raises:
+        SBSError: a header is missing or malformed, or two notebooks have the same name.
+    """
+    found: dict[str, Exhibit] = {}
+    for path, package in _notebooks(folder):
+        one = read_exhibit(path, package)
+        if one.name in found:
+            raise SBSError(f"{path}: {found[one.name].notebook} has the same name; rename one")
+        found[one.name] = one
+    return found
+
+
+def read_exhibit(path: Path, package: str | None = None) -> Exhibit:
+    """What the header of a notebook registers.
+
+    Args:
+        path: a jupytext percent script.
+        package: top-level package that it belongs to, if it is not one of the project's.
+
+    Raises:
+        SBSError: the header is missing or malformed, or names a parameter that is not there.
+    """
+    text = path.read_text()
+    content = _header(text, path)
+    tree = ast.parse(text)
+    facts = {"name": path.stem, "notebook": path, "modules": _modules(tree, {"sbs", package})}
+    try:
+        one = Exhibit.model_validate({**content, **facts})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(["sbs", *map(str, first["loc"])])
+        message = first["msg"].removeprefix("Value error, ")
+        raise SBSError(f"{path}: {key}: {message}; correct the notebook's header") from None
+    for key in (*one.inputs, *one.outputs):
+        if key not in _assigned(tree):
+            raise SBSError(
+                f"{path}: sbs: {key} is no parameter of the notebook; assign it in the cell that "
+                "is tagged parameters"
+            )
+    return one
+
+
+def _notebooks(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    for path in sorted(folder.glob("*.py")):
+        yield path, None
+    for entry in sorted(entry_points(group=GROUP)):
+        yield source_of(entry.module), entry.module.partition(".")[0]
+
+
+def _header(text: str, path: Path) -> Mapping[str, Any]:
+    match = _HEADER.match(text)
+    lines = match["lines"].splitlines() if match else []
+    try:
+        content = yaml.safe_load("\n".join(line[2:] for line in lines))
+    except yaml.YAMLError as error:
+        raise SBSError(f"{path}: the header is not valid YAML: {error}") from error
+    try:
+        found = content["jupyter"]["sbs"]
+    except (KeyError, TypeError):
+        found = None
+    if not isinstance(found, dict):
+        raise SBSError(
+            f"{path}: the header has no mapping jupyter: sbs:; say there what the notebook reads "
+            "and writes, as notebooks/table1.py does"
+        )
+    return found
+
+
+def _for_each(paths: Sequence[str], runs: Sequence[str]) -> list[str]:
+    return [filled for path in paths for filled in _filled(path, runs)]
+
+
+def _filled(path: str, runs: Sequence[str]) -> list[str]:
+    return [path.replace(RUN, run) for run in runs] if RUN in path else [path]
+
+
+def _assigned(tree: ast.Module) -> set[str]:
+    targets = [
+        target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
+    ]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _modules(tree: ast.Module, packages: set[str | None]) -> tuple[str, ...]:
+    """Modules of these packages that import statements name."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {node.module, *inner}
+    of_packages = sorted(name for name in names if name.partition(".")[0] in packages)
+    return tuple(filter(_is_module, of_packages))
+
+
+def _is_module(name: str) -> bool:
+    try:
+        source_of(name)
+    except SBSError:
+        return False
+    return True
