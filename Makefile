@@ -1,8 +1,6 @@
 #   make environment           what the rest needs, in .venv (the others do this first)
 #   make table1                Table 1 at the default scale, from nothing
-#   make table2                Table 2 likewise: methods by memory footprint
-#   make table5                Table 5 likewise: the search with and without bit sharing
-#   make fig4                  Figure 4 likewise: accuracy against BOPs and memory, many more runs
+#   make NAME                  any other table or figure: notebooks/NAME.py
 #   make theory                the paper's statements, Figures 2 and 3, packing, search spaces
 #   make report                one HTML page of everything made so far, in results/report.html
 #   make repro                 everything at the default scale through DVC, which caches it
@@ -33,7 +31,9 @@ CONFIG := config/$(SCALE).yaml
 RESULTS := results/$(SCALE)
 endif
 
-.PHONY: help environment table1 table2 table5 fig4 theory report repro pull test check bench bench-snapshot lock schema snapshot restore
+EXHIBITS := $(basename $(notdir $(wildcard notebooks/*.py)))
+
+.PHONY: $(EXHIBITS) help environment report repro pull test check bench bench-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -49,12 +49,13 @@ environment: .venv/installed
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
 	touch $@
 
-table1 table2 table5 fig4: environment
-	$(RUN) snakemake --cores all --configfile $(CONFIG) -- $(RESULTS)/$@.csv
+# A table or figure by the name of its notebook.
+$(filter-out theory,$(EXHIBITS)): environment
+	$(RUN) snakemake --cores all --configfile $(CONFIG) -- exhibit_$@
 
 theory: environment
 	$(RUN) snakemake --cores all --configfile $(CONFIG) -- \
-	  $(addprefix $(RESULTS)/,theory.csv fig2.svg fig3.svg packing.csv)
+	  $(addprefix exhibit_,theory fig2 fig3 packing search_space)
 
 report: environment
 	$(RUN) snakemake --configfile $(CONFIG) --reporter sbs --report-sbs-path $(RESULTS)/report.html -- built

@@ -69,5 +69,5 @@ def test_make_names_the_folder_that_the_scale_writes(path: Path) -> None:
     scale = yaml.safe_load(path.read_text())
     command = ["make", "--dry-run", "table1", "snapshot", f"SCALE={scale['scale']}"]
     plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert f"--configfile config/{path.name} -- {scale['results']}/table1.csv\n" in plan
+    assert f"--configfile config/{path.name} -- exhibit_table1\n" in plan
     assert f" save {scale['results']} results/measured/{scale['scale']}\n" in plan
