@@ -3,7 +3,6 @@ from pathlib import Path
 import shutil
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
 from sbs.config.scale import canonical_json, scale_type, stage_settings, validated
 from sbs.errors import SBSError
@@ -23,7 +22,6 @@ try:
     check_targets(experiments, scale)
 except SBSError as error:
     raise WorkflowError(str(error)) from None
-validate(config, schema="../schemas/config.schema.json")
 
 rows = {(row.network, row.method, row.variant): row for row in experiments}
 

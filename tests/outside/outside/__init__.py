@@ -1,0 +1,1 @@
+"""A method, a network and a table that are not part of sbs."""
