@@ -20,7 +20,6 @@ SEARCH_COLUMNS = {
     "peak_memory_bytes": "search_peak_memory_bytes",
     "device": "search_device",
     "threads": "search_threads",
-    "target": "target",
 }
 SHARE = "search_share"
 """Training of a search over that of its authors' search."""
@@ -79,6 +78,7 @@ def _row(record: RunRecord, search: RunRecord | None) -> dict[str, Any]:
     searched = search is not None and search.history
     for name, column in SEARCH_COLUMNS.items():
         row[column] = getattr(search, name) if searched else None
+    row["target"] = search.target if search else None
     return row | (_of_settings(search) if search else {})
 
 
@@ -97,6 +97,6 @@ def _of_settings(search: RunRecord) -> dict[str, Any]:
 
 def _columns() -> list[str]:
     first = ["scale", "dataset", *KEY, "top1", "top5", "bops", "bop_ratio"]
-    first += ["memory_bytes", "memory_ratio", *SEARCH_COLUMNS.values(), SHARE]
+    first += ["memory_bytes", "memory_ratio", *SEARCH_COLUMNS.values(), "target", SHARE]
     last = ["resource", "bit_sharing", "train_seconds", "train_device", "precision"]
     return [*first, *last, "git_revision", "settings_sha256", "dataset_sha256"]
