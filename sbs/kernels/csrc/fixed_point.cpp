@@ -1,5 +1,5 @@
-// DQ's fixed-point quantizer in one pass forward and one backward. sbs/peer_quantizers.py says what
-// it computes.
+// DQ's fixed-point quantizer in one pass forward and one backward. sbs/quantization/peers.py says
+// what it computes.
 
 #include "traversal.h"
 
