@@ -24,7 +24,8 @@ from sbs.networks.resnet_cifar import CifarResNet
 from sbs.nn.layers import LayerOptions
 from sbs.nn.multipath import QuantizedPath, multipath_layers
 from sbs.policy import Bitwidths, uniform_policy
-from sbs.surgery.networks import quantized_network, search_network
+from sbs.surgery.networks import quantized_network
+from sbs.surgery.search import search_network
 from sbs.training.classification import Classification
 from sbs.training.loop import Task
 

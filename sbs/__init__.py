@@ -8,10 +8,10 @@ _PUBLIC = {
     "Policy": "sbs.policy",
     "SBSError": "sbs.errors",
     "build_network": "sbs.networks",
-    "policy_cost": "sbs.cost",
+    "policy_cost": "sbs.cost.exact",
     "quantized_network": "sbs.surgery.networks",
-    "search_network": "sbs.surgery.networks",
-    "trace_layers": "sbs.cost",
+    "search_network": "sbs.surgery.search",
+    "trace_layers": "sbs.cost.trace",
     "uniform_policy": "sbs.policy",
 }
 

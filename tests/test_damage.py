@@ -17,7 +17,7 @@ from sbs.policy import Policy, uniform_policy
 from sbs.runtime.checkpoints import read_weights, save_weights
 from sbs.stages.export import run as export
 from sbs.stages.finetune import evaluate_file
-from sbs.surgery.networks import leaf_layers
+from sbs.surgery.layers import leaf_layers
 from tests.test_tables import record
 
 DAMAGES = 300

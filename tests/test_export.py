@@ -20,7 +20,8 @@ from sbs.policy import LayerPolicy, Policy
 from sbs.runtime.checkpoints import save_weights
 from sbs.stages.export import run
 from sbs.stages.finetune import evaluate_file
-from sbs.surgery.networks import leaf_layers, plain_state, quantized_network
+from sbs.surgery.layers import leaf_layers
+from sbs.surgery.networks import plain_state, quantized_network
 
 IMAGES = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 BITS = [(2, 4), (4, 8), (8, 2), (3, 6)]

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from sbs.kernels import build as native
 from sbs.kernels import fused as kernels
+from sbs.kernels import norm as norm_kernels
+from sbs.kernels.compiled import compiled
 from sbs.policy import Bitwidths
 from sbs.quantization import gates
 from sbs.quantization import peers as peer_quantizers
@@ -252,7 +254,7 @@ def test_without_a_compiler_the_reference_stands_in_with_one_warning() -> None:
         got = kernels.fake_quantize(x, torch.tensor(1.0), 4, signed=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not kernels.joins_norm(x)
+        assert not norm_kernels.joins_norm(x)
     assert torch.equal(got, quantizer.fake_quantize(x, torch.tensor(1.0), 4, signed=False))
     spec = kernels.QuantizerSpec(torch.zeros(2), BITWIDTHS[0], False, 8)
     both = [kernels.gated_fake_quantize(x, torch.tensor(v), spec).values for v in (0.7, -0.7)]
@@ -260,9 +262,7 @@ def test_without_a_compiler_the_reference_stands_in_with_one_warning() -> None:
 
 
 def test_compiled_reference_is_what_gpus_run() -> None:
-    function = kernels.compiled(
-        gates.gated_fake_quantize, (("bitwidths", BITWIDTHS[0]), ("signed", False))
-    )
+    function = compiled(gates.gated_fake_quantize, (("bitwidths", BITWIDTHS[0]), ("signed", False)))
     alpha = torch.tensor([0.02, 0.5])
     x = randn((8, 4, 5, 5), 1, torch.float32)
 

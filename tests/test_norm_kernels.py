@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from sbs.kernels import build as native
 from sbs.kernels import fused as kernels
+from sbs.kernels import norm as norm_kernels
 from sbs.policy import Bitwidths
 from sbs.quantization import gates
 from sbs.quantization import uniform as quantizer
@@ -43,15 +44,15 @@ def joined(
     interval = torch.tensor(1.2, dtype=wide, requires_grad=True)
     alpha = torch.full((len(bits) - 1,), 0.02, dtype=wide, requires_grad=True)
     running = [torch.zeros(channels, dtype=wide), torch.ones(channels, dtype=wide)]
-    norm = kernels.Norm(leaves[1], leaves[2], running[0], running[1], True, 0.1, 1e-5)
+    norm = norm_kernels.Norm(leaves[1], leaves[2], running[0], running[1], True, 0.1, 1e-5)
     # Signed, values after a ReLU would sit on the tie at zero, where rounding error decides.
     spec = kernels.QuantizerSpec(alpha, bits, not relu, guess=bits[-1])
     if fused:
-        result, kept = kernels.norm_quantize(
+        result, kept = norm_kernels.norm_quantize(
             leaves[0], norm, added, interval, spec, relu=relu, keep=keep
         )
     else:
-        kept = kernels.norm_reference(leaves[0], norm, added, relu=relu)
+        kept = norm_kernels.norm_reference(leaves[0], norm, added, relu=relu)
         result = reference(kept, interval, alpha, bits, signed=not relu)
     loss = (result.values * randn(raw.shape, 10, raw.dtype)).sum() + result.gates.sum()
     if keep:
@@ -92,9 +93,9 @@ def test_norm_and_quantizer_in_single_precision() -> None:
 def test_running_statistics_serve_evaluation() -> None:
     raw = randn((4, 8, 6, 6), 1, torch.float32).to(memory_format=torch.channels_last)
     mean, var = torch.full((8,), 0.3), torch.full((8,), 2.0)
-    norm = kernels.Norm(torch.ones(8), torch.zeros(8), mean, var, False, 0.1, 1e-5)
+    norm = norm_kernels.Norm(torch.ones(8), torch.zeros(8), mean, var, False, 0.1, 1e-5)
     spec = kernels.fixed(raw, 8, signed=False)
-    result, _ = kernels.norm_quantize(
+    result, _ = norm_kernels.norm_quantize(
         raw, norm, None, torch.tensor(1.0), spec, relu=True, keep=False
     )
     x = F.batch_norm(raw, mean, var, norm.weight, norm.bias, False).relu()

@@ -19,7 +19,7 @@ from sbs.quantization import uniform as quantizer
 from sbs.runtime.checkpoints import save_weights
 from sbs.stages import finetune
 from sbs.stages.stage_run import Job
-from sbs.surgery.networks import leaf_layers
+from sbs.surgery.layers import leaf_layers
 from tests.conftest import ROOT
 
 

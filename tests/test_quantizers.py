@@ -15,7 +15,8 @@ from sbs.nn.batch_norm import Values
 from sbs.nn.quantizers import LayerQuantizer, Quantizer, base, get_quantizer, register
 from sbs.nn.quantizers.inputs import fake_quantize
 from sbs.policy import Policy, uniform_policy
-from sbs.surgery.networks import leaf_layers, quantized_network
+from sbs.surgery.layers import leaf_layers
+from sbs.surgery.networks import quantized_network
 
 IMAGES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 

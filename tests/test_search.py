@@ -21,7 +21,7 @@ from sbs.methods.single_path.landing import land
 from sbs.methods.single_path.task import SearchTask, extract_policy
 from sbs.networks import build_network, get_spec
 from sbs.policy import Bitwidths, Policy, uniform_policy
-from sbs.surgery.networks import SearchSpace, search_network
+from sbs.surgery.search import SearchSpace, search_network
 
 CPU = torch.device("cpu")
 IMAGE = (1, 8, 8)

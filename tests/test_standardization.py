@@ -14,7 +14,8 @@ from sbs.networks import build_network, get_spec
 from sbs.networks.graph import normalized_layers
 from sbs.nn.layers import QuantConv2d, QuantLinear
 from sbs.policy import uniform_policy
-from sbs.surgery.networks import leaf_layers, quantized_network
+from sbs.surgery.layers import leaf_layers
+from sbs.surgery.networks import quantized_network
 
 
 class Branching(nn.Module):

@@ -13,20 +13,15 @@ from sbs.cost.exact import policy_cost
 from sbs.cost.expected import ExpectedCost
 from sbs.cost.trace import trace_layers
 from sbs.errors import SBSError
-from sbs.kernels import fused as kernels
+from sbs.kernels import norm as norm_kernels
 from sbs.methods.single_path.task import extract_policy
 from sbs.networks import NetworkSpec, build_network, get_spec
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.filter_gate import FilterGate
 from sbs.nn.layers import QuantConv2d
 from sbs.policy import Bitwidths, LayerPolicy, Policy, uniform_policy
-from sbs.surgery.networks import (
-    SearchSpace,
-    plain_state,
-    quantized_network,
-    search_network,
-    split_intervals,
-)
+from sbs.surgery.networks import plain_state, quantized_network, split_intervals
+from sbs.surgery.search import SearchSpace, search_network
 
 NETWORKS = [("resnet20", 10, 1, 8), ("resnet50", 10, 3, 64), ("mobilenet_v2", 10, 3, 32)]
 NETWORKS += [("mobilenet_v3", 10, 3, 32)]
@@ -116,7 +111,7 @@ def test_waiting_batch_norms_change_no_gradient(
     image = (channels, size, size)
     model = plain_network(name, classes, channels).double()
     images = torch.rand(4, *image, dtype=torch.float64).to(memory_format=torch.channels_last)
-    joins_norm, states = kernels.joins_norm, []
+    joins_norm, states = norm_kernels.joins_norm, []
     for fused in (True, False):
         joined: list[bool] = []
 
@@ -124,7 +119,7 @@ def test_waiting_batch_norms_change_no_gradient(
             joined.append(fused and joins_norm(raw))
             return joined[-1]
 
-        monkeypatch.setattr(kernels, "joins_norm", asked)
+        monkeypatch.setattr(norm_kernels, "joins_norm", asked)
         network = searched(name, model, image).model.double().train()
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network(images).square().sum().backward()

@@ -18,7 +18,7 @@ from sbs.cost.layers import LayerShape
 from sbs.nn.bit_gate import BitGate
 from sbs.quantization.gates import nested_gates
 from sbs.registry.costs import cost_model
-from sbs.surgery.networks import SearchSpace
+from sbs.surgery.search import SearchSpace
 
 
 @dataclass(frozen=True)

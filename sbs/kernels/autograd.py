@@ -92,7 +92,7 @@ class FixedPoint(torch.autograd.Function):
 
 
 class NormQuantize(torch.autograd.Function):
-    """Batch norm, addition, ReLU and quantizer. ``norm`` is a :class:`sbs.kernels.fused.Norm`."""
+    """Batch norm, addition, ReLU and quantizer. ``norm`` is a :class:`sbs.kernels.norm.Norm`."""
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""Fast versions of the quantizers, alone or together with the batch norm before them.
+"""Fast versions of the quantizers.
 
 In the forward pass gates are exactly 0 or 1, so by Theorem 1 the gated value is plain quantization
 at the selected bitwidth; offsets enter only the gradients of the gates, as inner products
@@ -11,24 +11,21 @@ result is rounded to bf16.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sbs.kernels import autograd as functions
 from sbs.kernels import build as native
+from sbs.kernels.compiled import reference
 from sbs.policy import Bitwidths
 from sbs.quantization import gates
 from sbs.quantization import peers as peer_quantizers
 from sbs.quantization import uniform as quantizer
 
-_WIDE = {
+WIDE = {
     torch.float32: torch.float32,
     torch.float64: torch.float64,
     torch.bfloat16: torch.float32,
@@ -71,33 +68,15 @@ class QuantizerSpec:
     guess: int
     clip_only: bool = False
 
-
-@dataclass(frozen=True)
-class Norm:
-    """Batch norm of a training step, or with running statistics.
-
-    Attributes:
-        weight: scale (C,).
-        bias: shift (C,).
-        running_mean: updated in place in training.
-        running_var: likewise.
-        training: use the statistics of the batch.
-        momentum: weight of the batch in the running statistics.
-        eps: added to the variance.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-    training: bool
-    momentum: float
-    eps: float
+    @property
+    def operands(self) -> tuple[Tensor, Bitwidths, bool, int, bool]:
+        """As the functions of :mod:`sbs.kernels.autograd` take them."""
+        return self.thresholds, self.bitwidths, self.signed, self.guess, self.clip_only
 
 
 def fixed(x: Tensor, bits: int, *, signed: bool, clip_only: bool = False) -> QuantizerSpec:
     """A single bitwidth for values like ``x``."""
-    none = x.new_empty(0, dtype=_WIDE.get(x.dtype, x.dtype))
+    none = x.new_empty(0, dtype=WIDE.get(x.dtype, x.dtype))
     return QuantizerSpec(none, Bitwidths([bits]), signed, bits, clip_only)
 
 
@@ -116,11 +95,11 @@ def fake_quantize(x: Tensor, interval: Tensor, bits: int, *, signed: bool) -> Te
     :func:`sbs.quantization.uniform.effective_interval` of it is used.
     """
     if _has_kernel(x, interval):
-        y: Tensor = functions.Quantize.apply(
-            x, interval, *_unpacked(fixed(x, bits, signed=signed))
-        )[0]
+        y: Tensor = functions.Quantize.apply(x, interval, *fixed(x, bits, signed=signed).operands)[
+            0
+        ]
         return y
-    y = _reference(x, _quantize, bits=bits, signed=signed)(x, interval)
+    y = reference(x, _quantize, bits=bits, signed=signed)(x, interval)
     return y
 
 
@@ -128,9 +107,9 @@ def pact(x: Tensor, clip: Tensor, bits: int) -> Tensor:
     """:func:`sbs.quantization.peers.pact_activation`, fast."""
     if _has_kernel(x, clip):
         spec = fixed(x, bits, signed=False, clip_only=True)
-        y: Tensor = functions.Quantize.apply(x, clip, *_unpacked(spec))[0]
+        y: Tensor = functions.Quantize.apply(x, clip, *spec.operands)[0]
         return y
-    y = _reference(x, _pact, bits=bits)(x, clip)
+    y = reference(x, _pact, bits=bits)(x, clip)
     return y
 
 
@@ -139,79 +118,17 @@ def fixed_point(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Te
     if _has_kernel(x, step):
         y: Tensor = functions.FixedPoint.apply(x, step, largest, signed)
         return y
-    y = _reference(x, _fixed_point, signed=signed)(x, step, largest)
+    y = reference(x, _fixed_point, signed=signed)(x, step, largest)
     return y
 
 
 def gated_fake_quantize(x: Tensor, interval: Tensor, spec: QuantizerSpec) -> Quantized:
     """:func:`sbs.quantization.gates.gated_fake_quantize`, fast; bitwidths are taken to nest."""
     if _has_kernel(x, interval):
-        return Quantized(*functions.Quantize.apply(x, interval, *_unpacked(spec)))
-    function = _reference(x, _gated_quantize, bitwidths=spec.bitwidths, signed=spec.signed)
+        return Quantized(*functions.Quantize.apply(x, interval, *spec.operands))
+    function = reference(x, _gated_quantize, bitwidths=spec.bitwidths, signed=spec.signed)
     y, raw, metrics = function(x, interval, spec.thresholds)
     return Quantized(y, raw, metrics, None)
-
-
-def joins_norm(raw: Tensor) -> bool:
-    """Whether :func:`norm_quantize` has a kernel for a batch norm over ``raw``."""
-    return (
-        raw.dim() == 4
-        and raw.numel() > raw.shape[1]
-        and raw.is_contiguous(memory_format=torch.channels_last)
-        and raw.device.type == "cpu"
-        and raw.dtype in _WIDE
-        and native.available()
-    )
-
-
-def norm_quantize(
-    raw: Tensor,
-    norm: Norm,
-    residual: Tensor | None,
-    interval: Tensor,
-    spec: QuantizerSpec,
-    *,
-    relu: bool,
-    keep: bool,
-) -> tuple[Quantized, Tensor | None]:
-    """Batch norm, addition, ReLU and quantizer at once.
-
-    Args:
-        raw: (N, C, H, W) with :func:`joins_norm`.
-        norm: what is applied to it first.
-        residual: what is added, shaped like ``raw``.
-        interval: scalar v.
-        spec: bitwidths.
-        relu: apply a ReLU after the addition.
-        keep: return the quantizer's input too.
-
-    Returns:
-        the quantizer's output, and its input if ``keep`` or if there is a residual.
-    """
-    if residual is not None:
-        residual = residual.to(raw.dtype).contiguous(memory_format=torch.channels_last)
-    keep = keep or residual is not None
-    y, kept, raw_gates, metrics, bits = functions.NormQuantize.apply(
-        raw, norm.weight, norm.bias, residual, interval, *_unpacked(spec), norm, relu, keep
-    )
-    return Quantized(y, raw_gates, metrics, bits), kept
-
-
-def norm_reference(raw: Tensor, norm: Norm, residual: Tensor | None, *, relu: bool) -> Tensor:
-    """The quantizer's input by PyTorch's own functions."""
-    x = F.batch_norm(
-        raw,
-        norm.running_mean,
-        norm.running_var,
-        norm.weight,
-        norm.bias,
-        norm.training,
-        norm.momentum,
-        norm.eps,
-    )
-    if residual is not None:
-        x = x + residual
-    return F.relu(x) if relu else x
 
 
 def _quantize(x: Tensor, interval: Tensor, *, bits: int, signed: bool) -> Tensor:
@@ -238,46 +155,8 @@ def _fixed_point(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> T
 
 def _wide(x: Tensor) -> Tensor:
     """``x`` in the type that quantizers compute in, which half precision is too coarse for."""
-    return x.to(_WIDE.get(x.dtype, x.dtype))
+    return x.to(WIDE.get(x.dtype, x.dtype))
 
 
 def _has_kernel(x: Tensor, interval: Tensor) -> bool:
-    return x.device.type == "cpu" and _WIDE.get(x.dtype) == interval.dtype and native.available()
-
-
-def _reference(x: Tensor, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """A reference function with its options, compiled if ``x`` is on a GPU."""
-    if x.device.type == "cuda":
-        return compiled(function, tuple(options.items()))
-    return partial(function, **options)
-
-
-@cache
-def compiled(
-    function: Callable[..., Any], options: tuple[tuple[str, Any], ...]
-) -> Callable[..., Any]:
-    """``function`` with its options as one fused kernel, for tensors of any shape."""
-    readable = partial(function, **dict(options))
-
-    def call(*tensors: Tensor) -> Any:
-        return readable(*tensors)
-
-    fast: list[Callable[..., Any]] = [torch.compile(call, dynamic=True)]
-
-    def either(*tensors: Tensor) -> Any:
-        try:
-            return fast[0](*tensors)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # a missing compiler shows itself in many ways
-            if fast[0] is readable:
-                raise
-            warnings.warn(f"torch.compile failed, slower code stands in: {error}", stacklevel=2)
-            fast[0] = readable
-            return readable(*tensors)
-
-    return either
-
-
-def _unpacked(spec: QuantizerSpec) -> tuple[Tensor, Bitwidths, bool, int, bool]:
-    return spec.thresholds, spec.bitwidths, spec.signed, spec.guess, spec.clip_only
+    return x.device.type == "cpu" and WIDE.get(x.dtype) == interval.dtype and native.available()

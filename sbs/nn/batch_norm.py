@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sbs.kernels import fused as kernels
+from sbs.kernels import norm as norm_kernels
 from sbs.nn.filter_gate import FilterGate
 
 
@@ -47,11 +48,11 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         # With running statistics the kernel has no backward pass.
-        if kernels.joins_norm(x) and self.training == torch.is_grad_enabled():
+        if norm_kernels.joins_norm(x) and self.training == torch.is_grad_enabled():
             return Pending(self, x)  # type: ignore[return-value]
-        return kernels.norm_reference(x, self.operation(), None, relu=False)
+        return norm_kernels.norm_reference(x, self.operation(), None, relu=False)
 
-    def operation(self) -> kernels.Norm:
+    def operation(self) -> norm_kernels.Norm:
         """What this layer does in this step."""
         weight: Tensor = self.weight
         bias: Tensor = self.bias
@@ -60,7 +61,7 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
             weight, bias = weight * factor, bias * factor
         assert self.running_mean is not None
         assert self.running_var is not None
-        return kernels.Norm(
+        return norm_kernels.Norm(
             weight,
             bias,
             self.running_mean,
@@ -116,7 +117,7 @@ class Pending:
         """The values."""
         if self._value is None:
             self._spend()
-            self._value = kernels.norm_reference(
+            self._value = norm_kernels.norm_reference(
                 self._raw, self._norm.operation(), self._residual, relu=self._relu
             )
         return self._value
@@ -126,7 +127,7 @@ class Pending:
         if self._value is not None:
             return kernels.gated_fake_quantize(self._value, interval, spec)
         self._spend()
-        result, self._value = kernels.norm_quantize(
+        result, self._value = norm_kernels.norm_quantize(
             self._raw,
             self._norm.operation(),
             self._residual,

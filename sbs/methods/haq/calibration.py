@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sbs.nn.layers import QuantConv2d, QuantLinear
 from sbs.policy import Policy
-from sbs.surgery.networks import leaf_layers
+from sbs.surgery.layers import leaf_layers
 
 FEWEST_BITS_BY_PEAK = 5
 """From so many bits on a range reaches to the largest value; below, by divergence."""

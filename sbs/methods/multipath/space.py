@@ -16,7 +16,8 @@ from sbs.nn.multipath import MultiPathConv2d, QuantizedPath, multipath_layers
 from sbs.policy import Bitwidths, LayerPolicy, Policy, uniform_policy
 from sbs.registry.costs import cost_model
 from sbs.runtime.seeding import derive_seed
-from sbs.surgery.networks import layer_options, plain_state, quantized_network
+from sbs.surgery.layers import layer_options
+from sbs.surgery.networks import plain_state, quantized_network
 
 ENDS_BITS = 8
 TRIES = 2000

@@ -19,7 +19,7 @@ from sbs.nn.bit_gate import BitGate
 from sbs.nn.filter_gate import FilterGate
 from sbs.policy import LayerPolicy, Policy
 from sbs.quantization.uniform import num_steps
-from sbs.surgery.networks import SearchSpace
+from sbs.surgery.search import SearchSpace
 
 
 @dataclass(frozen=True)

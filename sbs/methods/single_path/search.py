@@ -8,7 +8,8 @@ from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.single_path.landing import land
 from sbs.methods.single_path.task import SearchTask, extract_policy, penalty_of
 from sbs.policy import FULL_PRECISION, uniform_policy
-from sbs.surgery.networks import SearchSpace, plain_state, search_network
+from sbs.surgery.networks import plain_state
+from sbs.surgery.search import SearchSpace, search_network
 
 
 def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResult:

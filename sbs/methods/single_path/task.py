@@ -14,7 +14,7 @@ from sbs.config.settings import SearchSettings
 from sbs.cost.expected import ExpectedCost
 from sbs.methods.penalty import FixedPenalty, SteeredPenalty, natural_penalty
 from sbs.policy import LayerPolicy, Policy
-from sbs.surgery.networks import SearchSpace
+from sbs.surgery.search import SearchSpace
 from sbs.training.loop import sgd
 
 TRAJECTORY_POINTS = 60

@@ -1,0 +1,45 @@
+"""The reference functions, on GPUs as one fused kernel each by torch.compile."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def reference(x: Tensor, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """A reference function with its options, compiled if ``x`` is on a GPU."""
+    if x.device.type == "cuda":
+        return compiled(function, tuple(options.items()))
+    return partial(function, **options)
+
+
+@cache
+def compiled(
+    function: Callable[..., Any], options: tuple[tuple[str, Any], ...]
+) -> Callable[..., Any]:
+    """``function`` with its options as one fused kernel, for tensors of any shape."""
+    readable = partial(function, **dict(options))
+
+    def call(*tensors: Tensor) -> Any:
+        return readable(*tensors)
+
+    fast: list[Callable[..., Any]] = [torch.compile(call, dynamic=True)]
+
+    def either(*tensors: Tensor) -> Any:
+        try:
+            return fast[0](*tensors)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a missing compiler shows itself in many ways
+            if fast[0] is readable:
+                raise
+            warnings.warn(f"torch.compile failed, slower code stands in: {error}", stacklevel=2)
+            fast[0] = readable
+            return readable(*tensors)
+
+    return either

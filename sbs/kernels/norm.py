@@ -1,0 +1,98 @@
+"""Batch norm, addition, ReLU and the quantizer behind them as one pass over memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sbs.kernels import autograd as functions
+from sbs.kernels import build as native
+from sbs.kernels.fused import WIDE, Quantized, QuantizerSpec
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Batch norm of a training step, or with running statistics.
+
+    Attributes:
+        weight: scale (C,).
+        bias: shift (C,).
+        running_mean: updated in place in training.
+        running_var: likewise.
+        training: use the statistics of the batch.
+        momentum: weight of the batch in the running statistics.
+        eps: added to the variance.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+    training: bool
+    momentum: float
+    eps: float
+
+
+def joins_norm(raw: Tensor) -> bool:
+    """Whether :func:`norm_quantize` has a kernel for a batch norm over ``raw``."""
+    return (
+        raw.dim() == 4
+        and raw.numel() > raw.shape[1]
+        and raw.is_contiguous(memory_format=torch.channels_last)
+        and raw.device.type == "cpu"
+        and raw.dtype in WIDE
+        and native.available()
+    )
+
+
+def norm_quantize(
+    raw: Tensor,
+    norm: Norm,
+    residual: Tensor | None,
+    interval: Tensor,
+    spec: QuantizerSpec,
+    *,
+    relu: bool,
+    keep: bool,
+) -> tuple[Quantized, Tensor | None]:
+    """Batch norm, addition, ReLU and quantizer at once.
+
+    Args:
+        raw: (N, C, H, W) with :func:`joins_norm`.
+        norm: what is applied to it first.
+        residual: what is added, shaped like ``raw``.
+        interval: scalar v.
+        spec: bitwidths.
+        relu: apply a ReLU after the addition.
+        keep: return the quantizer's input too.
+
+    Returns:
+        the quantizer's output, and its input if ``keep`` or if there is a residual.
+    """
+    if residual is not None:
+        residual = residual.to(raw.dtype).contiguous(memory_format=torch.channels_last)
+    keep = keep or residual is not None
+    y, kept, raw_gates, metrics, bits = functions.NormQuantize.apply(
+        raw, norm.weight, norm.bias, residual, interval, *spec.operands, norm, relu, keep
+    )
+    return Quantized(y, raw_gates, metrics, bits), kept
+
+
+def norm_reference(raw: Tensor, norm: Norm, residual: Tensor | None, *, relu: bool) -> Tensor:
+    """The quantizer's input by PyTorch's own functions."""
+    x = F.batch_norm(
+        raw,
+        norm.running_mean,
+        norm.running_var,
+        norm.weight,
+        norm.bias,
+        norm.training,
+        norm.momentum,
+        norm.eps,
+    )
+    if residual is not None:
+        x = x + residual
+    return F.relu(x) if relu else x

@@ -1,0 +1,112 @@
+"""Quantized layers, and batch norms that wait for them, in the place of plain ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+
+from sbs.errors import SBSError
+from sbs.networks import NetworkSpec, Prunable
+from sbs.networks.graph import normalized_layers
+from sbs.nn.batch_norm import GatedBatchNorm2d
+from sbs.nn.layers import LayerOptions, QuantConv2d, QuantLinear
+from sbs.nn.quantizers import LayerQuantizer, get_quantizer
+from sbs.policy import FULL_PRECISION, Bitwidths, Policy
+
+
+def leaf_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+    """Convolutions and linear layers by name, in the order of definition."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    }
+
+
+def layer_options(model: nn.Module, spec: NetworkSpec, policy: Policy) -> dict[str, LayerOptions]:
+    """How each layer of a policy is quantized, by name.
+
+    Args:
+        model: the plain network; left as it is.
+        spec: its description.
+        policy: bitwidths, and a quantizer of layers.
+
+    Raises:
+        SBSError: the policy's quantizer does not work layer by layer.
+    """
+    quantizer = get_quantizer(policy.quantizer)
+    if not isinstance(quantizer, LayerQuantizer):
+        raise SBSError(f"the quantizer {quantizer.name!r} is not one of layers; take 'interval'")
+    signed, normalized = spec.signed_inputs(model), normalized_layers(model)
+    return {
+        name: LayerOptions(
+            weight_bits=policy.layers[name].weight_bits,
+            activation_bits=policy.layers[name].activation_bits,
+            signed_input=name in signed,
+            quantize_input=name != spec.first_layer,
+            standardize_weights=quantizer.standardizes
+            and name in normalized
+            and policy.layers[name].weight_bits != FULL_PRECISION,
+            fit_weight_interval=name not in normalized and name != spec.last_layer,
+            quantizer=quantizer,
+        )
+        for name in leaf_layers(model)
+    }
+
+
+def swap_layer(
+    model: nn.Module,
+    name: str,
+    layer: nn.Conv2d | nn.Linear,
+    options: LayerOptions,
+    bitwidths: Bitwidths | None,
+) -> QuantConv2d | QuantLinear:
+    """Put a quantized layer with the parameters of ``layer`` into ``model``, and return it.
+
+    Args:
+        model: the network.
+        name: where ``layer`` is in it.
+        layer: the plain layer.
+        options: how it is quantized.
+        bitwidths: candidates of its gates, or None for a fixed bitwidth.
+    """
+    bias = layer.bias is not None
+    new: QuantConv2d | QuantLinear
+    if isinstance(layer, nn.Linear):
+        new = QuantLinear(layer.in_features, layer.out_features, bias=bias, device="meta")
+    else:
+        new = QuantConv2d(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,  # type: ignore[arg-type]
+            layer.stride,  # type: ignore[arg-type]
+            layer.padding,  # type: ignore[arg-type]
+            layer.dilation,  # type: ignore[arg-type]
+            layer.groups,
+            bias,
+            layer.padding_mode,
+            device="meta",
+        )
+    for parameter, value in layer.named_parameters():
+        new.register_parameter(parameter, value)
+    new.setup(options, bitwidths)
+    new.train(layer.training)
+    model.set_submodule(name, new)
+    return new
+
+
+def swap_norms(model: nn.Module, prunables: Iterable[Prunable]) -> None:
+    """Let batch norms wait for the quantizers behind them."""
+    private = {
+        prunable.norms[0]
+        for prunable in prunables
+        if len(prunable.consumers) == 1 and not prunable.producers
+    }
+    for name, norm in list(model.named_modules()):
+        if isinstance(norm, nn.BatchNorm2d):
+            new = GatedBatchNorm2d(norm.num_features, private=name in private)
+            new.eps, new.momentum = norm.eps, norm.momentum
+            new.to(norm.weight.device).load_state_dict(norm.state_dict())
+            new.train(norm.training)
+            model.set_submodule(name, new)
