@@ -41,7 +41,9 @@ def test_registration_needs_no_pytorch() -> None:
         "from sbs.config.experiments import load_experiments\n"
         "from sbs.registry.networks import networks\n"
         "from pathlib import Path\n"
-        "load_experiments(Path('config/experiments.tsv'), load_scale(Path('config/config.yaml')))\n"
+        "from sbs.registry.exhibits import exhibits\n"
+        "scale = load_scale(Path('config/config.yaml'))\n"
+        "load_experiments(Path('config/experiments.tsv'), scale, exhibits(Path('notebooks')))\n"
         "networks()\n"
         "sys.exit('torch' in sys.modules)"
     )

@@ -103,7 +103,7 @@ def test_a_target_out_of_reach_is_refused_before_anything_runs(
     sheet = tmp_path / "experiments.tsv"
     sheet.write_text(SHEET + row + "\n")
     with pytest.raises(SBSError) as caught:
-        check_targets(load_experiments(sheet, scale), scale)
+        check_targets(load_experiments(sheet, scale, []), scale)
     network, method = row.split("\t")[:2]
     assert f"row {network} {method} default: search.target: " in str(caught.value)
     assert lowest in str(caught.value)
@@ -114,4 +114,4 @@ def test_pruning_reaches_further_than_bits_alone(tmp_path: Path) -> None:
     scale = load_scale(ROOT / "config" / "config.yaml")
     sheet = tmp_path / "experiments.tsv"
     sheet.write_text(SHEET + "resnet20\tsbs\tdefault\t\tsearch.target=0.9 x 2-bit\n")
-    check_targets(load_experiments(sheet, scale), scale)
+    check_targets(load_experiments(sheet, scale, []), scale)
