@@ -26,6 +26,7 @@ from benchmarks.measure import (
 from benchmarks.report import draw, rendering
 from benchmarks.steps import VARIANTS, Network, Variant, make_step, search
 from sbs.policy import Bitwidths
+from sbs.runtime import allocator
 from sbs.runtime.device import device_name
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -173,5 +174,11 @@ def _data_path(repeats: int) -> Iterator[Row]:
         }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Entry point, with the memory of the stages' entry: plain steps get it too."""
+    allocator.keep_freed_memory()
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from sbs.errors import SBSError
+from sbs.runtime import allocator
 
 app = typer.Typer(
     name="sbs",
@@ -237,6 +238,7 @@ def collect(
 
 def main() -> None:
     """Entry point: mistakes in the input end with their message alone."""
+    allocator.keep_freed_memory()
     try:
         app()
     except SBSError as error:
