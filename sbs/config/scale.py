@@ -16,6 +16,7 @@ from pydantic import (
     ValidationInfo,
     create_model,
     field_validator,
+    model_validator,
 )
 
 from sbs.config.settings import (
@@ -23,6 +24,7 @@ from sbs.config.settings import (
     FinetuneSettings,
     Networks,
     PretrainSettings,
+    ResourceSettings,
     RuntimeSettings,
     SearchSettings,
     Section,
@@ -48,6 +50,7 @@ class Scale(Section):
     seeds: Seeds = Field(min_length=1, description="One run of every method a seed.")
     data: DataSettings
     runtime: RuntimeSettings
+    resources: ResourceSettings
     pretrain: PretrainSettings
     search: SearchSettings
     finetune: FinetuneSettings
@@ -62,6 +65,12 @@ class Scale(Section):
             except SBSError as error:
                 raise ValueError(str(error)) from error
         return value
+
+    @model_validator(mode="after")
+    def _check_gpu(self) -> Scale:
+        if self.runtime.device == "cuda" and self.resources.gpu == 0:
+            raise ValueError("resources.gpu is 0, but runtime.device is cuda; set gpu to 1")
+        return self
 
 
 STAGES: Mapping[str, tuple[str, ...]] = {

@@ -103,6 +103,23 @@ class RuntimeSettings(Section):
     channels_last: bool = Field(description="Memory format of images and activations.")
 
 
+class StageMinutes(Section):
+    """Minutes by which a job of a stage has ended, for a cluster."""
+
+    pretrain: int = Field(ge=1, description="Of a pretraining.")
+    search: int = Field(ge=1, description="Of a search.")
+    finetune: int = Field(ge=1, description="Of a fine-tuning.")
+
+
+class ResourceSettings(Section):
+    """What a training job asks for. Nothing here changes a result, and an edit reruns nothing."""
+
+    threads: int = Field(ge=1, description="CPU threads.")
+    gpu: int = Field(ge=0, le=1, description="GPUs.")
+    mem_mb: int = Field(ge=1, description="Memory in MB.")
+    minutes: StageMinutes
+
+
 class Normalization(Section):
     """Mean and standard deviation of each channel, of pixels in [0, 1]."""
 

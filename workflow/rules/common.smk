@@ -1,6 +1,5 @@
 # Everything in Python that rules use: the checked config, the sheet, and functions over them.
 from pathlib import Path
-import shutil
 
 from snakemake.exceptions import WorkflowError
 
@@ -97,11 +96,6 @@ def records(wildcards):
             first = f"{row.network}/seed-{pretrained_seed(seed)}"
             paths.add(f"<results>/pretrain/{first}/metrics.json")
     return sorted(paths)
-
-
-def gpus():
-    """GPUs that a training job takes: one if there is any to take."""
-    return int(scale.runtime.device != "cpu" and shutil.which("nvidia-smi") is not None)
 
 
 def inputs(exhibit):

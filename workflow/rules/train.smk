@@ -15,9 +15,11 @@ rule pretrain:
         "<results>/benchmarks/pretrain/{network}/seed-{seed}.tsv"
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: scale.resources.threads
     resources:
-        gpu=gpus(),
+        gpu=scale.resources.gpu,
+        mem_mb=scale.resources.mem_mb,
+        runtime=scale.resources.minutes.pretrain,
     params:
         settings=settings("pretrain"),
         scale=scale.scale,
@@ -43,9 +45,11 @@ rule search:
         "<results>/benchmarks/search/{network}/{method}/{variant}/seed-{seed}.tsv"
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: scale.resources.threads
     resources:
-        gpu=gpus(),
+        gpu=scale.resources.gpu,
+        mem_mb=scale.resources.mem_mb,
+        runtime=scale.resources.minutes.search,
     params:
         settings=settings("search"),
         scale=scale.scale,
@@ -72,9 +76,11 @@ rule finetune:
         "<results>/benchmarks/finetune/{network}/{method}/{variant}/seed-{seed}.tsv"
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: scale.resources.threads
     resources:
-        gpu=gpus(),
+        gpu=scale.resources.gpu,
+        mem_mb=scale.resources.mem_mb,
+        runtime=scale.resources.minutes.finetune,
     params:
         settings=settings("finetune"),
         scale=scale.scale,
