@@ -43,13 +43,14 @@
 # # The paper's claims, judged
 #
 # Accuracies are compared by their difference in points, costs by their ratio, left over right,
-# over seeds. A claim holds if Welch's 95 % interval lies wholly on its side, fails if it lies
-# wholly on the other; in between, or with a single seed on a side, it is too close to call. Full
-# precision is the network that all runs start from; a single one of it counts as exact. Search
+# over seeds. A claim holds if Welch's 95 % interval is wholly on its side, and fails if it is
+# wholly on the other side. In between, or with a single seed on a side, it is too close to call.
+# Full precision is the network that all runs start from; a single run of it counts as exact. Search
 # memory is that of the whole process; for small images most of it is PyTorch itself. Search times
-# are also compared divided by the share of their authors' search that each method gets at this
-# scale, and the verdict has to be the same. With so many claims at 95 %, a few verdicts are
-# chance. A claim without runs is not judged.
+# are also compared after division by the share of their authors' search that each method gets at
+# this scale, and the verdict must be the same. The intervals are not corrected for multiple
+# comparisons: a few verdicts are expected to be wrong by chance. A claim without runs is not
+# judged.
 
 # %% tags=["parameters"]
 claims_path = "config/claims.yaml"

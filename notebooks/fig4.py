@@ -27,9 +27,9 @@
 # %% [markdown]
 # # Figure 4: accuracy against bit operations and against memory
 #
-# ResNet-56, several targets a method. Of the paper's figure no numbers are printed: its points
-# here are those of Tables 1 and 2, and dotted lines are costs that its text names, where it calls
-# SBS and the 3-bit network comparably accurate.
+# ResNet-56, several targets a method. The paper prints no numbers for its figure: its points here
+# are those of Tables 1 and 2. Dotted lines are costs that its text names where it calls SBS and the
+# 3-bit network comparably accurate.
 
 # %% tags=["parameters"]
 runs_path = "results/runs/fig4.csv"

@@ -28,8 +28,8 @@
 # %% [markdown]
 # # Table 1: methods compared by bit operations
 #
-# Accuracy is the mean over seeds with the sample standard deviation. Published values are the
-# paper's, on CIFAR-100, and stand in columns of their own.
+# Accuracy is the mean over seeds with the sample standard deviation. Columns named "published" hold
+# the paper's values, on CIFAR-100.
 
 # %% tags=["parameters"]
 runs_path = "results/runs/table1.csv"

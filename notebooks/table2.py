@@ -28,9 +28,9 @@
 # %% [markdown]
 # # Table 2: methods compared by memory footprint
 #
-# The searches had memory as their constraint: weights and input activations, in kilobytes of 1000
-# bytes. Accuracy is the mean over seeds with the sample standard deviation. Published values are
-# the paper's, on CIFAR-100, and stand in columns of their own.
+# The searches were constrained by memory: weights and input activations, in kilobytes of 1000
+# bytes. Accuracy is the mean over seeds with the sample standard deviation. Columns named
+# "published" hold the paper's values, on CIFAR-100.
 
 # %% tags=["parameters"]
 runs_path = "results/runs/table2.csv"

@@ -28,9 +28,9 @@
 # %% [markdown]
 # # Table 5: the search with and without bit sharing
 #
-# Without it, every bitwidth of a layer is a path with weights of its own. Time and memory are those
-# of one search; the ratios are to the search with bit sharing of the same network, measured and, in
-# columns of their own, published (on CIFAR-100, with a TITAN Xp).
+# Without bit sharing, every bitwidth of a layer is a path with weights of its own. Time and memory
+# are those of one search. The ratios are to the search with bit sharing of the same network, both
+# measured and published (on CIFAR-100, with a TITAN Xp).
 
 # %% tags=["parameters"]
 runs_path = "results/runs/table5.csv"

@@ -294,6 +294,7 @@ def test_the_other_tables_and_figure_4(copy: Path) -> None:
     assert shown == ["table-2", "table-5", "exported-networks", "figure-4"]
     assert "http://" not in re.sub(r"<pre.*?</pre>|data:[^\"]*", "", report, flags=re.DOTALL)
     assert report.count("The executed notebook") == 4
+    assert "Measured at the scale digits" in report
     assert "Code revision" in report
 
 

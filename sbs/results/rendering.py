@@ -34,7 +34,7 @@ def rendering(table: pd.DataFrame, title: str, resource: str = "bops") -> str:
         *(f"# {title} at the scale `{scale}` (dataset: {dataset})", ""),
         *_measured_how(scale, dataset),
         "Search cost is the time of one search on one device; the paper's device is a TITAN Xp.",
-        "Its share is that of the training which the method's own authors give a search.",
+        "The share compares the training of a search with that in the method's own paper.",
         "Accuracy: mean ± sample standard deviation (number of seeds).",
         "",
         *(shown.to_markdown(index=False, disable_numparse=True), ""),
