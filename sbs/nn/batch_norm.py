@@ -27,14 +27,15 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
     is zero.
     """
 
-    def __init__(self, channels: int, *, private: bool) -> None:
+    def __init__(self, channels: int, *, private: bool, device: torch.device | None = None) -> None:
         """Without a gate at first; :meth:`gate_by` adds one.
 
         Args:
             channels: C.
             private: a single quantized layer reads the output, through at most a ReLU.
+            device: where the input will be.
         """
-        super().__init__(channels)
+        super().__init__(channels, device=device)
         self.private = private
         # A list hides the gate from module registration: it belongs to its convolution.
         self._gates: list[tuple[FilterGate, bool]] = []

@@ -22,23 +22,31 @@ class BitGate(nn.Module):
     mean_metrics: Tensor
     momentum: Tensor
 
-    def __init__(self, bitwidths: Bitwidths, *, track_running_metrics: bool) -> None:
+    def __init__(
+        self,
+        bitwidths: Bitwidths,
+        *,
+        track_running_metrics: bool,
+        device: torch.device | None = None,
+    ) -> None:
         """Start with every gate open.
 
         Args:
             bitwidths: K nesting bitwidths.
             track_running_metrics: for activations. Outside training the gates follow the running
                 mean of the metrics, not the batch, as batch norm does.
+            device: where the tensor is.
         """
         super().__init__()
         self.bitwidths = bitwidths
         self.track_running_metrics = track_running_metrics
-        self.thresholds = nn.Parameter(torch.zeros(len(bitwidths) - 1))
+        count = len(bitwidths) - 1
+        self.thresholds = nn.Parameter(torch.zeros(count, device=device))
         self.register_buffer("frozen", None)
-        self.register_buffer("mean_metrics", torch.zeros(len(bitwidths) - 1))
+        self.register_buffer("mean_metrics", torch.zeros(count, device=device))
         # Weight of the newest batch: the first one counts in full.
-        self.register_buffer("momentum", torch.ones(()))
-        self.gates: Tensor = torch.ones(len(bitwidths) - 1)
+        self.register_buffer("momentum", torch.ones((), device=device))
+        self.gates: Tensor = torch.ones(count, device=device)
         self._guess = bitwidths.highest
 
     def fake_quantize(self, x: Values, interval: Tensor, *, signed: bool) -> Tensor:

@@ -37,17 +37,23 @@ class FilterGate(nn.Module):
     frozen: Tensor | None
 
     def __init__(
-        self, filters: int, group_size: int, *, standardized: bool, placement: Placement
+        self,
+        filters: int,
+        group_size: int,
+        *,
+        standardized: bool,
+        placement: Placement,
+        device: torch.device | None = None,
     ) -> None:
         super().__init__()
         self.filters = filters
         self.group_size = group_size
         self.standardized = standardized
         self.placement = placement
-        self.threshold = nn.Parameter(torch.zeros(()))
+        self.threshold = nn.Parameter(torch.zeros((), device=device))
         self.register_buffer("frozen", None)
-        self.register_buffer("metrics", torch.zeros(-(-filters // group_size)))
-        self.register_buffer("mask", torch.ones(filters))
+        self.register_buffer("metrics", torch.zeros(-(-filters // group_size), device=device))
+        self.register_buffer("mask", torch.ones(filters, device=device))
         self.per_filter = self.mask
 
     def update(self, weight: Tensor) -> None:

@@ -74,8 +74,12 @@ class _Quantized(nn.Module):
         self.options = options
         self.weight_interval = nn.Parameter(initial_weight_interval(self.weight, options))
         self.activation_interval = nn.Parameter(self.weight.new_ones(()))
-        self.weight_gate = BitGate(bitwidths, track_running_metrics=False) if bitwidths else None
-        self.activation_gate = BitGate(bitwidths, track_running_metrics=True) if bitwidths else None
+        self.weight_gate: BitGate | None = None
+        self.activation_gate: BitGate | None = None
+        if bitwidths is not None:
+            device = self.weight.device
+            self.weight_gate = BitGate(bitwidths, track_running_metrics=False, device=device)
+            self.activation_gate = BitGate(bitwidths, track_running_metrics=True, device=device)
         self.filter_gate: FilterGate | None = None
         # Lists hide gates from module registration: they belong to their convolution.
         self._gates_of_outputs: list[FilterGate] = []

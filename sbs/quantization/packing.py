@@ -47,9 +47,9 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     if len(flat) and not 0 <= int(flat.min()) <= int(flat.max()) < 2**bits:
         raise SBSError(f"codes from {int(flat.min())} to {int(flat.max())} do not fit {bits} bits")
     words = -(-len(flat) // count)
-    padded = torch.zeros(words * count, dtype=torch.int64)
+    padded = flat.new_zeros(words * count)
     padded[: len(flat)] = flat
-    shifted = padded.view(words, count) << _shifts(bits)
+    shifted = padded.view(words, count) << _shifts(bits, flat.device)
     # The sum has no carries; words from 2^31 on become negative in int32.
     total = shifted.sum(1)
     return torch.where(total >= 2**31, total - 2**32, total).to(torch.int32)
@@ -58,9 +58,9 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 def unpack(words: Tensor, bits: int, count: int) -> Tensor:
     """The first ``count`` codes (count,) of packed words, as int64; inverse of :func:`pack`."""
     unsigned = words.to(torch.int64) & (2**32 - 1)
-    codes: Tensor = (unsigned.unsqueeze(1) >> _shifts(bits)) & (2**bits - 1)
+    codes: Tensor = (unsigned.unsqueeze(1) >> _shifts(bits, words.device)) & (2**bits - 1)
     return codes.flatten()[:count]
 
 
-def _shifts(bits: int) -> Tensor:
-    return torch.arange(codes_per_word(bits)) * bits
+def _shifts(bits: int, device: torch.device) -> Tensor:
+    return torch.arange(codes_per_word(bits), device=device) * bits

@@ -105,7 +105,9 @@ def swap_norms(model: nn.Module, prunables: Iterable[Prunable]) -> None:
     }
     for name, norm in list(model.named_modules()):
         if isinstance(norm, nn.BatchNorm2d):
-            new = GatedBatchNorm2d(norm.num_features, private=name in private)
+            new = GatedBatchNorm2d(
+                norm.num_features, private=name in private, device=norm.weight.device
+            )
             new.eps, new.momentum = norm.eps, norm.momentum
             new.to(norm.weight.device).load_state_dict(norm.state_dict())
             new.train(norm.training)

@@ -99,7 +99,11 @@ def _add_filter_gate(
 ) -> None:
     layer = space.layers[prunable.layer]
     gate = FilterGate(
-        layer.weight.shape[0], group_size, standardized=standardized, placement=placement
+        layer.weight.shape[0],
+        group_size,
+        standardized=standardized,
+        placement=placement,
+        device=layer.weight.device,
     )
     layer.filter_gate = gate
     space.filter_gates[prunable.layer] = gate
