@@ -30,7 +30,7 @@ from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sbs.kernels import fused as kernels
+from sbs.kernels import compiled as compiling
 
 GPU = torch.device("cuda")
 NAME = "emulated GPU"
@@ -196,7 +196,7 @@ def emulated_gpu(*, default: bool = False) -> Iterator[None]:
         patch.setattr(torch.cuda, "get_device_name", lambda device=None: NAME)
         patch.setattr(torch.cuda, "max_memory_allocated", lambda device=None: 1)
         # torch.compile would look for a real one.
-        patch.setattr(kernels, "compiled", lambda one, options: partial(one, **dict(options)))
+        patch.setattr(compiling, "compiled", lambda one, options: partial(one, **dict(options)))
         try:
             yield
         finally:

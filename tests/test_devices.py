@@ -25,7 +25,7 @@ from sbs.cli import app
 from sbs.config.scale import Scale, canonical_json, stage_settings
 from sbs.cost.expected import ExpectedCost
 from sbs.data.images import ImageSet, load_dataset, make_dataset, save_dataset
-from sbs.kernels import fused as kernels
+from sbs.kernels import compiled as compiling
 from sbs.methods.penalty import SteeredPenalty
 from sbs.methods.single_path.landing import land
 from sbs.methods.single_path.task import SearchTask, extract_policy
@@ -156,7 +156,7 @@ def test_packing() -> None:
 def test_a_step_of_the_search_by_the_rules_of_fake_tensors(
     default_scale: Scale, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "compiled", lambda one, options: partial(one, **dict(options)))
+    monkeypatch.setattr(compiling, "compiled", lambda one, options: partial(one, **dict(options)))
     with FakeTensorMode(allow_non_fake_inputs=False):
         with GPU:
             space = space_of()

@@ -109,6 +109,6 @@ def swap_norms(model: nn.Module, prunables: Iterable[Prunable]) -> None:
                 norm.num_features, private=name in private, device=norm.weight.device
             )
             new.eps, new.momentum = norm.eps, norm.momentum
-            new.to(norm.weight.device).load_state_dict(norm.state_dict())
+            new.load_state_dict(norm.state_dict())
             new.train(norm.training)
             model.set_submodule(name, new)
