@@ -68,17 +68,7 @@ def pretrain(
     """Train the full-precision network, or take the checkpoint that the settings name."""
     from sbs.stages.pretrain import run
 
-    job = _job(
-        "pretrain",
-        network,
-        "fp",
-        "default",
-        seed,
-        scale,
-        settings,
-        resume or record.parent / "resume",
-        threads,
-    )
+    job = _job("pretrain", network, "fp", "default", seed, scale, settings, record, resume, threads)
     run(job, data, weights, record, data.parent)
 
 
@@ -101,17 +91,7 @@ def search(
     """Search the compression policy of a pretrained network."""
     from sbs.stages.search import run
 
-    job = _job(
-        "search",
-        network,
-        method,
-        variant,
-        seed,
-        scale,
-        settings,
-        resume or record.parent / "resume",
-        threads,
-    )
+    job = _job("search", network, method, variant, seed, scale, settings, record, resume, threads)
     run(job, data, pretrained, policy, weights, record)
 
 
@@ -134,17 +114,7 @@ def finetune(
     """Fine-tune the network of a policy, and measure it."""
     from sbs.stages.finetune import run
 
-    job = _job(
-        "finetune",
-        network,
-        method,
-        variant,
-        seed,
-        scale,
-        settings,
-        resume or record.parent / "resume",
-        threads,
-    )
+    job = _job("finetune", network, method, variant, seed, scale, settings, record, resume, threads)
     run(job, data, policy, start, weights, record)
 
 
@@ -254,14 +224,16 @@ def _job(
     seed: int,
     scale: str,
     settings: str,
-    resume: Path,
+    record: Path,
+    resume: Path | None,
     threads: int,
 ) -> Any:
     from sbs.stages.stage_run import Job
 
     _use_threads(threads)
     resolved = _settings(settings, stage, method)
-    return Job(network, method, variant, seed, scale, resume, resolved)
+    folder = resume or record.parent / "resume"
+    return Job(network, method, variant, seed, scale, folder, resolved)
 
 
 def _settings(text: str, stage: str, method: str) -> dict[str, Any]:

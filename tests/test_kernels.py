@@ -21,6 +21,7 @@ from sbs.policy import Bitwidths
 from sbs.quantization import gates
 from sbs.quantization import peers as peer_quantizers
 from sbs.quantization import uniform as quantizer
+from sbs.runtime.cache import CACHE_VARIABLE
 
 SHAPES = [(0, 3), (1,), (5, 4, 3, 2), (2, 3, 8, 8), (70, 30, 7, 5)]
 BITWIDTHS = [Bitwidths(bits) for bits in ((2, 4, 8), (3, 6, 12), (1, 2, 4, 8), (2, 6))]
@@ -240,7 +241,7 @@ def test_sums_do_not_depend_on_the_number_of_threads() -> None:
 
 @pytest.fixture
 def _no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.setenv(native.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     monkeypatch.setenv("CXX", "no-such-compiler")
     native.available.cache_clear()
     yield

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import platform
 import shutil
 import sys
@@ -19,11 +18,10 @@ from pathlib import Path
 
 import torch
 
+from sbs.runtime.cache import cache_folder
+
 SOURCES = sorted((Path(__file__).parent / "csrc").glob("*.cpp"))
 HEADERS = sorted((Path(__file__).parent / "csrc").glob("*.h"))
-CACHE_VARIABLE = "SBS_KERNEL_CACHE"
-"""Environment variable: folder of compiled kernels, by default below the user's cache folder."""
-
 # No contraction of a * b + c into one rounding: ties must fall as in the reference functions.
 _FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 _LINUX_FLAGS = ["-fopenmp"]
@@ -46,7 +44,7 @@ def available() -> bool:
 
 
 def _load() -> None:
-    folder = _cache_folder() / f"kernels-{_digest()}"
+    folder = cache_folder() / f"kernels-{_digest()}"
     library = folder / "sbs_kernels.so"
     folder.mkdir(parents=True, exist_ok=True)
     if not library.is_file():
@@ -97,12 +95,6 @@ def _instructions() -> str:
     except OSError:
         return platform.processor()
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
-
-
-def _cache_folder() -> Path:
-    if CACHE_VARIABLE in os.environ:
-        return Path(os.environ[CACHE_VARIABLE])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sbs"
 
 
 def _first_line(error: Exception) -> str:
