@@ -36,7 +36,6 @@ def written(folder: Path, **changes: Any) -> Path:
     [
         ({"networks": ["resnet21"]}, "networks.0: unknown network 'resnet21'; known are resnet20"),
         ({"networks": ["resnet20", "resnet20"]}, "networks: 'resnet20' stands twice; remove one"),
-        ({"networks": []}, "networks: "),
         ({"seeds": [0, 0]}, "seeds: 0 stands twice; remove one"),
         ({"seeds": [-1]}, "seeds.0: Input should be greater than or equal to 0"),
         ({"pretrain__seeds": [1, 1]}, "pretrain.seeds: 1 stands twice"),
@@ -64,6 +63,7 @@ def test_impossible_settings_are_refused_with_file_and_key(
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "after validation" not in str(caught.value)
 
 
 def test_settings_are_parsed_once_and_dump_as_they_were_written(tmp_path: Path) -> None:
@@ -115,3 +115,8 @@ def test_pruning_reaches_further_than_bits_alone(tmp_path: Path) -> None:
     sheet = tmp_path / "experiments.tsv"
     sheet.write_text(SHEET + "resnet20\tsbs\tdefault\t\tsearch.target=0.9 x 2-bit\n")
     check_targets(load_experiments(sheet, scale, []), scale)
+
+
+def test_a_scale_needs_a_network(tmp_path: Path) -> None:
+    with pytest.raises(SBSError, match="networks: Tuple should have at least 1 item"):
+        load_scale(written(tmp_path, networks=[]))

@@ -344,3 +344,24 @@ def kill_training_jobs(process: subprocess.Popen[bytes], folder: Path, count: in
                 killed.add(child.pid)
         time.sleep(0.02)
     return len(killed)
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "message"),
+    [
+        (None, {"networks": ["resnet21"]}, "networks.0: unknown network 'resnet21'; known are"),
+        (None, {"networks": ["resnet32"]}, "networks: resnet32: no row in config/experiments.tsv"),
+        (None, {"seeds": [0, 0]}, "seeds: 0 stands twice; remove one of them"),
+        ("pretrain", {"schedule": "steps"}, "pretrain: schedule: steps needs milestones; list"),
+        ("finetune", {"weight_decay": float("inf")}, "finetune.weight_decay: Input should be a"),
+        ("search", {"bitwidths": [8, 16]}, "search.target: '4-bit' is "),
+    ],
+)
+def test_bad_config_is_refused_by_a_dry_run_in_one_line(
+    copy: Path, section: str | None, changes: dict[str, Any], message: str
+) -> None:
+    edit(copy, section, **changes)
+    done = snakemake(copy, "--dry-run", "results/table1.csv")
+    assert done.returncode != 0
+    [line] = [text for text in (done.stdout + done.stderr).splitlines() if message in text]
+    assert "config/" in line

@@ -118,7 +118,8 @@ def validated(kind: type[S], content: Any, source: str) -> S:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise SBSError(f"{source}: " + "; ".join(_problem(one) for one in error.errors())) from None
+        problems = "; ".join(_problem(one) for one in _innermost(error))
+        raise SBSError(f"{source}: {problems}") from None
 
 
 def stage_settings(
@@ -185,6 +186,17 @@ def _own_sections(method_name: str, settings: Mapping[str, Any]) -> list[str]:
             "(config/README.md explains every key)"
         )
     return needed
+
+
+def _innermost(error: ValidationError) -> list[Any]:
+    """The mistakes, without those that only follow from a mistake further inside."""
+    found = error.errors()
+    places = [one["loc"] for one in found]
+    return [
+        one
+        for one in found
+        if not any(len(p) > len(one["loc"]) and p[: len(one["loc"])] == one["loc"] for p in places)
+    ]
 
 
 def _problem(error: Any) -> str:

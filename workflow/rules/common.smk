@@ -13,8 +13,11 @@ from sbs.registry.exhibits import exhibits as registered_exhibits
 from sbs.registry.methods import method
 from sbs.provenance.code import source_digest
 
+config_files = " + ".join(
+    map(str, workflow.overwrite_configfiles or ["config/config.yaml"])
+)
 try:
-    scale = validated(scale_type(), config, "scale file")
+    scale = validated(scale_type(), config, config_files)
     exhibits = registered_exhibits(Path("notebooks"))
     tables = [exhibit.name for exhibit in exhibits.values() if exhibit.takes_rows]
     experiments = load_experiments(Path("config/experiments.tsv"), scale, tables)
