@@ -45,6 +45,8 @@ class Method:
         search_share: training that its search does over that of its authors' search, given the
             settings of a search; None if it does not train.
         own_start: fine-tuning starts from the searched weights whatever ``finetune.start`` says.
+        without_sharing: name and label of its row in a table where ``search.bit_sharing`` is
+            false; the name is that of the published values.
         family: methods of one family are one line in a figure; by default the label.
     """
 
@@ -63,6 +65,7 @@ class Method:
     lands: bool = True
     search_share: Callable[[Settings], float] | None = None
     own_start: bool = False
+    without_sharing: tuple[str, str] | None = None
     family: str = ""
 
     @property

@@ -7,10 +7,6 @@ import pandas as pd
 from sbs.errors import SBSError
 from sbs.registry.methods import methods
 
-PAPER_ROWS = {("sbs_q", False): ("sbs_q_without_sharing", "SBS-Q without bit sharing")}
-"""(method, bit sharing) of a run to the name and label of its row, where these are not the
-method's own. The names are those of the published values."""
-
 LAST = 10**9
 """Position of methods that are not installed."""
 
@@ -24,10 +20,10 @@ def with_rows(runs: pd.DataFrame) -> pd.DataFrame:
     Raises:
         SBSError: runs of several variants would fall into one row.
     """
-    keys = list(zip(runs["method"], runs["bit_sharing"], strict=True))
+    named_rows = list(map(_row, runs["method"], runs["bit_sharing"]))
     named = runs.assign(
-        row=[PAPER_ROWS[key][0] if key in PAPER_ROWS else key[0] for key in keys],
-        label=[PAPER_ROWS[key][1] if key in PAPER_ROWS else label(key[0]) for key in keys],
+        row=[name for name, _ in named_rows],
+        label=[text for _, text in named_rows],
         order=[_order(method) for method in runs["method"]],
     )
     for (network, row), group in named.groupby(["network", "row"]):
@@ -44,6 +40,15 @@ def label(method: str) -> str:
     """What people call a method; its name if it is not installed."""
     known = methods().get(method)
     return known.label if known else method
+
+
+def _row(method: str, bit_sharing: bool | float | None) -> tuple[str, str]:
+    """Name and label of a run's row; ``bit_sharing`` is empty for a run without a search."""
+    known = methods().get(method)
+    apart = not pd.isna(bit_sharing) and not bit_sharing
+    if known is not None and known.without_sharing is not None and apart:
+        return known.without_sharing
+    return method, label(method)
 
 
 def _order(method: str) -> int:

@@ -39,6 +39,7 @@ METHODS = (
         search=f"{__name__}.sbs_q:search",
         bits=True,
         sections={MULTIPATH: MultipathSettings},
+        without_sharing=("sbs_q_without_sharing", "SBS-Q without bit sharing"),
         needed=lambda search: frozenset() if search["bit_sharing"] else frozenset({MULTIPATH}),
         lowest_bits=lowest_bits,
         search_share=search_share,
