@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ IMAGE = (1, 8, 8)
 @pytest.fixture
 def context(default_scale: Scale, digits_file: Path, tmp_path: Path) -> SearchContext:
     context = context_of("dnas", default_scale, digits_file, tmp_path)
-    return context.with_settings(context.settings.model_copy(update={"epochs": 2}))
+    return replace(context, settings=context.settings.model_copy(update={"epochs": 2}))
 
 
 def task_of(context: SearchContext, target: float | None, **changes: Any) -> MultiPathTask:

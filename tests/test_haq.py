@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,7 @@ def test_an_agent_taken_back_acts_and_learns_as_the_one_before() -> None:
 def test_a_budget_below_the_lowest_bits_is_refused_at_once(context: SearchContext) -> None:
     settings = context.settings.model_copy(update={"target": Target.parse("0.9 x 2-bit")})
     with pytest.raises(SBSError, match=r"'0.9 x 2-bit'.* 2 bits .*give a larger target"):
-        method("haq").load()(context.with_settings(settings))
+        method("haq").load()(replace(context, settings=settings))
 
 
 def test_reward_is_the_change_of_accuracy(context: SearchContext) -> None:

@@ -18,6 +18,7 @@ from sbs.cli import app
 from sbs.config.scale import Scale, canonical_json, stage_settings
 from sbs.policy import Policy
 from sbs.provenance.records import RunRecord
+from sbs.registry.methods import method, searching_methods
 from sbs.runtime.checkpoints import read_weights
 from tests.test_engine import shortened
 
@@ -33,6 +34,11 @@ SEARCHES: dict[str, tuple[str, dict[str, Any]]] = {
     "haq": ("haq", {}),
     "fixed4": ("fixed4", {}),
 }
+
+
+def test_every_method_is_here() -> None:
+    tested = {method(name).line for name, _ in SEARCHES.values()}
+    assert tested == {method(name).line for name in searching_methods()}
 
 
 class Killed(BaseException):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,10 +81,6 @@ class SearchContext:
         if found is None:
             raise SBSError(f"--settings: missing section of {kind.__name__}")
         return found
-
-    def with_settings(self, settings: SearchSettings) -> SearchContext:
-        """The same with other search settings."""
-        return replace(self, settings=settings)
 
     @property
     def layer_names(self) -> list[str]:
