@@ -28,7 +28,9 @@ def compiled(
     def call(*tensors: Tensor) -> Any:
         return readable(*tensors)
 
-    fast: list[Callable[..., Any]] = [torch.compile(call, dynamic=True)]
+    # The other keyword, which the stubs lack: a limit of compilations for each function.
+    fused = torch.compile(call, dynamic=True, isolate_recompiles=True)  # type: ignore[call-overload]
+    fast: list[Callable[..., Any]] = [fused]
 
     def either(*tensors: Tensor) -> Any:
         try:
