@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from sbs.config.scale import Scale, load_scale
+from tests.devices import default_device
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALES = sorted(p for p in (ROOT / "config").glob("*.yaml") if p.name != "claims.yaml")
@@ -18,6 +20,15 @@ SCALES = sorted(p for p in (ROOT / "config").glob("*.yaml") if p.name != "claims
 def _one_thread() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _device(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.node.get_closest_marker("device") is None:
+        yield
+        return
+    with default_device():
+        yield
 
 
 @pytest.fixture(scope="session")

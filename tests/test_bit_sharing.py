@@ -17,6 +17,8 @@ from sbs.quantization.bit_sharing import decompose, recompose
 from sbs.quantization.uniform import discretize, num_steps
 from tests.test_quantizer import exact_round
 
+pytestmark = pytest.mark.device
+
 SEQUENCES = [(2, 4, 8), (3, 6, 12), (1, 2, 4, 8), (2, 6), (2, 4, 8, 16), (5,)]
 
 

@@ -19,6 +19,8 @@ from sbs.quantization.gates import (
 )
 from sbs.quantization.uniform import fake_quantize
 
+pytestmark = pytest.mark.device
+
 
 def test_gate_is_one_at_and_above_its_threshold() -> None:
     gate = binary_gate(torch.tensor([0.1, 0.2, 0.3]), torch.tensor(0.2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from sbs.kernels import build as native
 from sbs.kernels import fused as kernels
@@ -22,6 +24,7 @@ from sbs.quantization import gates
 from sbs.quantization import peers as peer_quantizers
 from sbs.quantization import uniform as quantizer
 from sbs.runtime.cache import CACHE_VARIABLE
+from tests.devices import DEVICE
 
 SHAPES = [(0, 3), (1,), (5, 4, 3, 2), (2, 3, 8, 8), (70, 30, 7, 5)]
 BITWIDTHS = [Bitwidths(bits) for bits in ((2, 4, 8), (3, 6, 12), (1, 2, 4, 8), (2, 6))]
@@ -34,7 +37,13 @@ def _kernels_are_there() -> None:
 
 def randn(shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, dtype=torch.float64, generator=generator).to(dtype)
+    drawn = torch.randn(shape, dtype=torch.float64, generator=generator, device="cpu")
+    return drawn.to(DEVICE, dtype)
+
+
+def uniform(shape: tuple[int, ...], seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(shape, generator=generator, device="cpu").to(DEVICE)
 
 
 def leaf(x: Tensor) -> Tensor:
@@ -71,6 +80,7 @@ def assert_all_close(got: Any, want: Any, **tolerances: float) -> None:
         torch.testing.assert_close(a, b, **tolerances)
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 12])
@@ -81,6 +91,7 @@ def test_fixed_quantizer(shape: tuple[int, ...], signed: bool, bits: int) -> Non
     assert_all_close(got, want, atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.device
 @settings(max_examples=80, deadline=None)
 @given(
     st.sampled_from(BITWIDTHS),
@@ -95,13 +106,13 @@ def test_gated_quantizer(
     x = randn(shape, seed)
     if last and len(shape) == 4:
         x = x.to(memory_format=torch.channels_last)
-    generator = torch.Generator().manual_seed(seed)
-    alpha = torch.rand(len(bitwidths) - 1, dtype=torch.float64, generator=generator) * 0.12
+    alpha = uniform((len(bitwidths) - 1,), seed).double() * 0.12
     want = gated(x, 1.1, alpha, bitwidths, signed, gates.gated_fake_quantize)
     got = gated(x, 1.1, alpha, bitwidths, signed, fast)
     assert_all_close(got, want, atol=1e-9, rtol=1e-7)
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("signed", [False, True])
 def test_ties_fall_as_in_the_reference(signed: bool) -> None:
     # Sixty-fourths of the interval, among them every tie of the 1-bit grid, and its ends.
@@ -113,6 +124,7 @@ def test_ties_fall_as_in_the_reference(signed: bool) -> None:
         assert torch.equal(got[1] == 0, want[1] == 0)
 
 
+@pytest.mark.device
 def test_boundaries_count_as_outside() -> None:
     x = torch.tensor([0.0, 1.0, 1e-6, 1.0 - 1e-6])
     for function in (quantizer.fake_quantize, kernels.fake_quantize):
@@ -131,6 +143,7 @@ def dq(
     return y, x.grad, *(parameter.grad for parameter in parameters)
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(("step", "largest"), [(0.3, 0.8), (0.125, 1.875), (1.0, 3.0)])
@@ -141,6 +154,7 @@ def test_fixed_point(shape: tuple[int, ...], signed: bool, step: float, largest:
     assert_all_close(got, want, atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("signed", [False, True])
 def test_fixed_point_on_its_ties_and_ends(signed: bool) -> None:
     x = torch.arange(-40, 41, dtype=torch.float32) / 16
@@ -148,6 +162,7 @@ def test_fixed_point_on_its_ties_and_ends(signed: bool) -> None:
     assert_all_close(dq(x, 0.125, 1.875, signed, kernels.fixed_point), want)
 
 
+@pytest.mark.device
 def test_any_layout_gives_the_same() -> None:
     x = randn((4, 6, 5, 5), 2, torch.float32)
     want = fixed(x, 1.0, 4, False, kernels.fake_quantize)
@@ -157,10 +172,11 @@ def test_any_layout_gives_the_same() -> None:
         assert_all_close(fixed(other, 1.0, 4, False, kernels.fake_quantize), want)
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("masked", [False, True])
 def test_standardized_weights(masked: bool) -> None:
     w = randn((12, 5, 3, 3), 1).to(memory_format=torch.channels_last)
-    mask = (torch.rand(12, 5, 1, 1, generator=torch.Generator().manual_seed(2)) < 0.6).to(w.dtype)
+    mask = (uniform((12, 5, 1, 1), 2) < 0.6).to(w.dtype)
     results = []
     for function in (kernels.standardize, quantizer.standardize):
         x = leaf(w)
@@ -170,6 +186,7 @@ def test_standardized_weights(masked: bool) -> None:
     assert_all_close(*results, atol=1e-12, rtol=1e-12)
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("value", [0.8, -0.8, 1e-4, -1e-4, 0.0])
 def test_interval_of_any_sign(value: float) -> None:
     x, results = randn((50,), 1), []
@@ -183,6 +200,7 @@ def test_interval_of_any_sign(value: float) -> None:
     assert_all_close(*results, atol=1e-12, rtol=1e-9)
 
 
+@pytest.mark.device
 def test_bfloat16_computes_in_single_precision() -> None:
     x = randn((64, 16, 9, 9), 4, torch.bfloat16)
     interval = torch.tensor(0.9)
@@ -192,6 +210,7 @@ def test_bfloat16_computes_in_single_precision() -> None:
     torch.testing.assert_close(got, want)
 
 
+@pytest.mark.device
 def test_value_that_is_not_a_number_stays_one() -> None:
     x = torch.full((40,), float("nan"))
     for dtype in (torch.float32, torch.bfloat16):
@@ -199,6 +218,7 @@ def test_value_that_is_not_a_number_stays_one() -> None:
         assert bool(y.isnan().all())
 
 
+@pytest.mark.device
 def test_thresholds_out_of_turn_get_no_gradient() -> None:
     x = torch.randn(20, requires_grad=True)
     alpha = torch.zeros(2)
@@ -276,3 +296,24 @@ def test_compiled_reference_is_what_gpus_run() -> None:
         warnings.simplefilter("error", UserWarning)
         got = gated(x, 1.0, alpha, BITWIDTHS[0], False, call)
     assert_all_close(got, want, atol=1e-5, rtol=1e-5)
+
+
+def test_no_quantizer_uses_up_the_compilations_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a limit for one piece of code PyTorch runs it slowly, and says so in a log only."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    counters.clear()
+    one, alpha = torch.tensor(1.0), torch.zeros(1)
+    for signed in (False, True):
+        options = (("signed", signed),)
+        fixed = kernels.compiled(quantizer.fake_quantize, (("bits", 5), *options))
+        gated = kernels.compiled(
+            gates.gated_fake_quantize, (("bitwidths", Bitwidths((3, 6))), *options)
+        )
+        point = kernels.compiled(peer_quantizers.dq_fake_quantize, options)
+        for shape in SHAPES[2:]:
+            for x in (randn(shape, 1, torch.float32), randn(shape, 1).view(shape[0], -1).float()):
+                fixed(x, one)
+                gated(x, one, alpha)
+                point(x, one, one)
+    assert counters["frames"]["ok"] >= 12
+    assert not counters["unimplemented"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -9,6 +10,8 @@ from torch.nn import functional as F
 from sbs.nn.layers import LayerOptions
 from sbs.nn.multipath import MultiPathConv2d, QuantizedPath, multipath_layers
 from sbs.quantization import uniform as quantizer
+
+pytestmark = pytest.mark.device
 
 BITS = (2, 4, 8)
 

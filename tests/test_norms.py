@@ -9,11 +9,13 @@ from torch.nn import functional as F
 
 from sbs.nn.batch_norm import GatedBatchNorm2d, Pending, tensor
 from sbs.nn.quantizers.inputs import pact
+from tests.devices import DEVICE
 
 
 def pair() -> tuple[GatedBatchNorm2d, nn.BatchNorm2d, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(4, 8, 5, 5, generator=generator).to(memory_format=torch.channels_last)
+    x = torch.randn(4, 8, 5, 5, generator=generator, device="cpu").to(DEVICE)
+    x = x.to(memory_format=torch.channels_last)
     return GatedBatchNorm2d(8, private=False), nn.BatchNorm2d(8), x
 
 
@@ -32,6 +34,7 @@ def test_additions_and_relus_are_noted_in_order() -> None:
     assert torch.equal(waiting.running_mean, plain.running_mean)  # type: ignore[arg-type]
 
 
+@pytest.mark.device
 def test_pact_joins_the_norm_before_it() -> None:
     results = []
     for norm, x in zip(pair()[:2], (pair()[2], pair()[2]), strict=True):
@@ -44,6 +47,7 @@ def test_pact_joins_the_norm_before_it() -> None:
         torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.device
 def test_everything_else_computes_first() -> None:
     waiting, plain, x = pair()
     for operation in (

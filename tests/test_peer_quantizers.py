@@ -19,6 +19,9 @@ from sbs.quantization.peers import (
     linear_fake_quantize,
     pact_activation,
 )
+from tests.devices import DEVICE
+
+pytestmark = pytest.mark.device
 
 
 def test_dorefa_values() -> None:
@@ -38,7 +41,8 @@ def test_dorefa_gradient_is_that_of_tanh_over_its_maximum() -> None:
 
 @given(st.integers(1, 8), st.integers(0, 1000))
 def test_dorefa_levels(bits: int, seed: int) -> None:
-    w = torch.randn(50, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    w = torch.randn(50, dtype=torch.float64, generator=generator, device="cpu").to(DEVICE)
     index = (dorefa_weight(w, bits) + 1) / 2 * (2**bits - 1)
     torch.testing.assert_close(index, index.round())
     assert float(index.min()) >= 0

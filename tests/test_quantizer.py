@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from sbs.quantization.rounding import round_half_down, round_straight_through
 from sbs.quantization.uniform import discretize, fake_quantize, num_steps, standardize
 
+pytestmark = pytest.mark.device
+
 BITS = st.integers(1, 8)
 VALUES = st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=20)
 

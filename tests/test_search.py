@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 import torch
@@ -22,8 +23,10 @@ from sbs.methods.single_path.task import SearchTask, extract_policy
 from sbs.networks import build_network, get_spec
 from sbs.policy import Bitwidths, Policy, uniform_policy
 from sbs.surgery.search import SearchSpace, search_network
+from tests.devices import DEVICE
 
-CPU = torch.device("cpu")
+pytestmark = pytest.mark.device
+
 IMAGE = (1, 8, 8)
 SHAPES = trace_layers(build_network("resnet20", 10, 1), IMAGE)
 NAMES = [shape.name for shape in SHAPES]
@@ -47,9 +50,9 @@ def exact(space: SearchSpace, policy: Policy) -> float:
 
 
 def task_of(space: SearchSpace, scale: Scale, penalty: float, **changes: object) -> SearchTask:
-    cost = ExpectedCost(space, SHAPES, "bops", propagate=True, device=CPU)
+    cost = ExpectedCost(space, SHAPES, "bops", propagate=True, device=DEVICE)
     settings = scale.search.model_copy(update=changes)
-    return SearchTask(space, cost, FixedPenalty(penalty, CPU), settings, steps=100)
+    return SearchTask(space, cost, FixedPenalty(penalty, DEVICE), settings, steps=100)
 
 
 def step(task: SearchTask, iteration: int) -> None:
@@ -130,32 +133,32 @@ def test_sbs_q_prunes_nothing_and_sbs_p_quantizes_nothing(quantize: bool, prune:
 def test_steered_penalty_pushes_towards_its_set_point() -> None:
     unit = natural_penalty(0.01, 100)
     assert unit == pytest.approx(1.0)
-    penalty = SteeredPenalty(1000.0, 250.0, unit, 100, CPU)
+    penalty = SteeredPenalty(1000.0, 250.0, unit, 100, DEVICE)
     assert float(penalty(torch.tensor(1000.0, dtype=torch.float64), 0.0)) == pytest.approx(0)
     assert float(penalty(torch.tensor(1000.0, dtype=torch.float64), 0.3)) > 0
     assert float(penalty(torch.tensor(100.0, dtype=torch.float64), 1.0)) < 0
+
+
+@cache
+def landing_space() -> SearchSpace:
+    space = space_of()
+    space.model.train()
+    return space
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.15, 0.95))
 def test_landing_never_exceeds_the_target_and_stays_in_the_band(seed: int, share: float) -> None:
     """From any thresholds, for any target between the cheapest and the open network."""
-    generator = torch.Generator().manual_seed(seed)
-    space = LANDING
+    torch.manual_seed(seed)
+    space = landing_space()
     for layer in space.layers.values():
         for gate in (layer.weight_gate, layer.activation_gate):
             if gate is not None:
-                gate.thresholds.data = torch.rand(2, generator=generator) * torch.tensor(
-                    [0.2, 0.05]
-                )
+                gate.thresholds.data = torch.rand(2) * torch.tensor([0.2, 0.05])
     for filter_gate in space.filter_gates.values():
-        filter_gate.threshold.data = torch.rand((), generator=generator)
-    space.model(torch.rand(4, *IMAGE, generator=generator))
-    target = share * OPEN_COST
+        filter_gate.threshold.data = torch.rand(())
+    space.model(torch.rand(4, *IMAGE))
+    target = share * exact(space, uniform_policy("resnet20", NAMES, 8))
     policy = land(space, target, lambda found: exact(space, found))
     assert (1 - BAND) * target <= exact(space, policy) <= target
-
-
-LANDING = space_of()
-LANDING.model.train()
-OPEN_COST = exact(LANDING, extract_policy(LANDING))

@@ -22,6 +22,7 @@ from sbs.nn.layers import QuantConv2d
 from sbs.policy import Bitwidths, LayerPolicy, Policy, uniform_policy
 from sbs.surgery.networks import plain_state, quantized_network, split_intervals
 from sbs.surgery.search import SearchSpace, search_network
+from tests.devices import DEVICE
 
 NETWORKS = [("resnet20", 10, 1, 8), ("resnet50", 10, 3, 64), ("mobilenet_v2", 10, 3, 32)]
 NETWORKS += [("mobilenet_v3", 10, 3, 32)]
@@ -72,6 +73,7 @@ def searched(name: str, model: nn.Module, shapes: tuple[int, ...]) -> SearchSpac
     )
 
 
+@pytest.mark.device
 @pytest.mark.filterwarnings("ignore:.*std.*degrees of freedom.*")
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("name", "classes", "channels", "size"), NETWORKS)
@@ -168,6 +170,7 @@ def _use_statistics_of_kept_filters(
         layer.share_inputs(gate)
 
 
+@pytest.mark.device
 def test_pruned_filters_output_exactly_zero() -> None:
     model = plain_network("resnet20", 10, 1)
     space = searched("resnet20", model, (1, 8, 8))
@@ -185,6 +188,7 @@ def test_pruned_filters_output_exactly_zero() -> None:
     assert bool((seen["y"][:, list(kept)] != 0).any())
 
 
+@pytest.mark.device
 @pytest.mark.parametrize(("name", "classes", "channels", "size"), NETWORKS)
 @pytest.mark.parametrize("resource", ["bops", "memory"])
 def test_expected_cost_of_hard_gates_is_the_exact_cost_of_their_policy(
@@ -196,7 +200,7 @@ def test_expected_cost_of_hard_gates_is_the_exact_cost_of_their_policy(
     shapes = trace_layers(model, image)
     policy = random_policy(name, model, spec, image)
     space = searched(name, model, image)
-    cost = ExpectedCost(space, shapes, resource, propagate=True, device=torch.device("cpu"))  # type: ignore[arg-type]
+    cost = ExpectedCost(space, shapes, resource, propagate=True, device=DEVICE)  # type: ignore[arg-type]
     for held in (uniform_policy(name, [s.name for s in shapes], 8), policy):
         space.freeze(held)
         space.model.eval()(torch.rand(2, *image))
@@ -205,11 +209,12 @@ def test_expected_cost_of_hard_gates_is_the_exact_cost_of_their_policy(
         assert extract_policy(space).layers == held.layers
 
 
+@pytest.mark.device
 def test_every_gate_gets_a_gradient_from_the_cost() -> None:
     model = plain_network("resnet20", 10, 1)
     shapes = trace_layers(model, (1, 8, 8))
     space = searched("resnet20", model, (1, 8, 8))
-    cost = ExpectedCost(space, shapes, "bops", propagate=True, device=torch.device("cpu"))
+    cost = ExpectedCost(space, shapes, "bops", propagate=True, device=DEVICE)
     space.model.train()(torch.rand(4, 1, 8, 8))
     cost().log().backward()
     for layer in list(space.layers.values())[1:-1]:
@@ -223,6 +228,7 @@ def test_every_gate_gets_a_gradient_from_the_cost() -> None:
         assert float(filter_gate.threshold.grad) < 0
 
 
+@pytest.mark.device
 def test_batch_norm_cancels_the_loss_gradient_of_a_gate_on_the_weights() -> None:
     """Why the default places the pruning gate at the batch norm behind the filter."""
     gradients = {}

@@ -27,7 +27,7 @@ def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerSha
             module.register_forward_hook(_recorder(name, shapes))
     with torch.no_grad():
         dtype = next(twin.parameters()).dtype
-        twin(torch.zeros(1, *input_shape, dtype=dtype))
+        twin(torch.zeros(1, *input_shape, dtype=dtype, device="cpu"))
     return tuple(shapes)
 
 
