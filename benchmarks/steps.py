@@ -38,16 +38,17 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Network:
-    """A CIFAR ResNet: depth 6 n + 2, and a factor on its 16-32-64 channels."""
+    """A CIFAR ResNet on a device: depth 6 n + 2, and a factor on its 16-32-64 channels."""
 
     depth: int = 20
     width: int = 1
+    device: torch.device = CPU
 
     def build(self) -> nn.Module:
         """Fresh weights, the same at every call."""
         torch.manual_seed(0)
         widths = (16 * self.width, 32 * self.width, 64 * self.width)
-        return CifarResNet(self.depth, CLASSES, IMAGE[0], widths)
+        return CifarResNet(self.depth, CLASSES, IMAGE[0], widths).to(self.device)
 
     @property
     def name(self) -> str:
@@ -73,7 +74,8 @@ class Step:
             optimizer.zero_grad(set_to_none=True)
         self.task.before_forward(self.iteration)
         self.iteration += 1
-        half = torch.autocast("cpu", torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        device = self.images.device.type
+        half = torch.autocast(device, torch.bfloat16) if self.precision == "bf16" else nullcontext()
         with reference_code() if self.reference else nullcontext():
             with half:
                 loss = self.task.loss(self.images, self.labels)
@@ -109,7 +111,8 @@ class MultiPathSearch(Classification):
         self.layers = multipath_layers(model, names[1:-1], paths)
         macs = {shape.name: shape.macs for shape in shapes}
         self.costs = torch.tensor(
-            [[float(macs[name] * bits * bits) for bits in bitwidths] for name in self.layers]
+            [[float(macs[name] * bits * bits) for bits in bitwidths] for name in self.layers],
+            device=network.device,
         )
         super().__init__(model, scale.search)
 
@@ -149,8 +152,10 @@ def search(
         standardized=True,
         placement=scale.search.pruning_gate,
     )
-    cost = ExpectedCost(space, shapes, "bops", propagate=True, device=CPU)
-    return SearchTask(space, cost, FixedPenalty(PENALTY, CPU), scale.search, 10_000)
+    space.model.to(network.device)
+    cost = ExpectedCost(space, shapes, "bops", propagate=True, device=network.device)
+    penalty = FixedPenalty(PENALTY, network.device)
+    return SearchTask(space, cost, penalty, scale.search, 10_000)
 
 
 def multipath(network: Network, scale: Scale, bitwidths: Bitwidths = CANDIDATES) -> Task:
@@ -203,7 +208,8 @@ def make_step(
     # What pixels and labels say makes no difference to the time.
     images = torch.randn(batch, *IMAGE, generator=generator).contiguous(memory_format=layout)
     labels = torch.randint(CLASSES, (batch,), generator=generator)
-    return Step(task, images, labels, precision, variant.reference)
+    moved = images.to(network.device), labels.to(network.device)
+    return Step(task, *moved, precision, variant.reference)
 
 
 def _start(network: Network) -> tuple[nn.Module, object, list[str], tuple[LayerShape, ...]]:
