@@ -9,6 +9,8 @@
 #   make check                 formatting, linting, types
 #   make bench                 speed and memory of a step, in results/benchmarks.csv and .svg
 #   make bench-snapshot        copy that to results/measured/benchmarks/
+#   make gpu-check             on a GPU: tests, stages, kernels and times, in results/gpu-check.json
+#   make gpu-check-snapshot    copy that to results/measured/gpu-check/
 #   make lock                  new requirements.lock, after an edit of pyproject.toml
 #   make schema                new schema of the scale files, after an edit of sbs/config/settings.py
 #   make snapshot              copy tables, figures and run records to results/measured/
@@ -33,7 +35,7 @@ endif
 
 EXHIBITS := $(basename $(notdir $(wildcard notebooks/*.py)))
 
-.PHONY: $(EXHIBITS) help environment report repro pull test check bench bench-snapshot lock schema snapshot restore
+.PHONY: $(EXHIBITS) help environment report repro pull test check bench bench-snapshot gpu-check gpu-check-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -89,6 +91,13 @@ bench: environment
 bench-snapshot:
 	mkdir -p results/measured/benchmarks
 	cp results/benchmarks.csv results/benchmarks.md results/benchmarks.svg results/measured/benchmarks
+
+gpu-check: environment
+	$(RUN) python -m benchmarks.gpu_check
+
+gpu-check-snapshot:
+	mkdir -p results/measured/gpu-check
+	cp results/gpu-check.json results/measured/gpu-check
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \

@@ -21,6 +21,8 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 from typer.testing import CliRunner
 
+from benchmarks.kernel_check import Case, cases, compare
+from benchmarks.steps import VARIANTS, Network, make_step
 from sbs.cli import app
 from sbs.config.scale import Scale, canonical_json, stage_settings
 from sbs.cost.expected import ExpectedCost
@@ -168,6 +170,21 @@ def test_a_step_of_the_search_by_the_rules_of_fake_tensors(
         images, labels = torch.rand(8, *IMAGE, device=GPU), torch.arange(8, device=GPU)
         loss = task.loss(images, labels)
     assert loss.device.type == "cuda"
+
+
+@pytest.mark.parametrize("name", ["plain", "fixed 4-bit", "SBS", "multi-path"])
+def test_steps_of_the_benchmarks(name: str) -> None:
+    with emulated_gpu():
+        step = make_step(VARIANTS[name], Network(device=GPU), batch=4)
+        step()
+        step()
+        assert all(on_gpu(parameter) for parameter in step.task.model.parameters())
+
+
+@pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.name)
+def test_comparison_of_the_kernels(case: Case) -> None:
+    with emulated_gpu():
+        assert compare(case, "fp32", GPU)["outcome"] == "passed"
 
 
 MIXED: Sequence[tuple[str, Any]] = [
