@@ -37,7 +37,7 @@ from sbs.registry.methods import method, searching_methods
 from tests.emulated_gpu import GPU, NAME, emulated_gpu, on_gpu
 from tests.test_engine import shortened
 from tests.test_killed import Killed, kill_before_outputs
-from tests.test_search import IMAGE, OPEN_COST, SHAPES, exact, space_of
+from tests.test_search import IMAGE, SHAPES, exact, space_of
 
 # One method of a family stands for all of it.
 NAMES = list({method(name).line: name for name in reversed(searching_methods())}.values())
@@ -164,7 +164,7 @@ def test_a_step_of_the_search_by_the_rules_of_fake_tensors(
             space = space_of()
         space.model.train()
         cost = ExpectedCost(space, SHAPES, "bops", propagate=True, device=GPU)
-        penalty = SteeredPenalty(OPEN_COST, 0.5 * OPEN_COST, 1.0, 100, GPU)
+        penalty = SteeredPenalty(2.0, 1.0, 1.0, 100, GPU)
         task = SearchTask(space, cost, penalty, default_scale.search, steps=1000)
         task.before_forward(1)
         images, labels = torch.rand(8, *IMAGE, device=GPU), torch.arange(8, device=GPU)
