@@ -39,12 +39,12 @@ BITWIDTHS = {"1 candidate": (4,), "2 candidates": (4, 8), "4 candidates": (1, 2,
 
 @app.command()
 def run(
-    output: Annotated[Path, typer.Option(help="CSV to write; a plot goes beside it.")] = Path(
+    output: Annotated[Path, typer.Option(help="CSV to write; the plot has the same name.")] = Path(
         "results/benchmarks.csv"
     ),
-    repeats: Annotated[int, typer.Option(help="Timed steps of every kind.")] = 7,
+    repeats: Annotated[int, typer.Option(help="Timed steps per variant.")] = 7,
     threads: Annotated[int, typer.Option(help="Threads of a step.")] = os.cpu_count() or 1,
-    networks: Annotated[str, typer.Option(help="Depths, with commas.")] = "20,56",
+    networks: Annotated[str, typer.Option(help="Depths, separated by commas.")] = "20,56",
 ) -> None:
     """Measure everything and write the table and the plot."""
     torch.set_num_threads(threads)
@@ -72,13 +72,13 @@ def run(
 
 @app.command()
 def memory(variant: str, depth: int, width: int, precision: str, threads: int) -> None:
-    """Print the peak memory of this process over a few steps (``run`` calls this)."""
+    """Print the peak memory of this process over a few steps (used by ``run``)."""
     print_peak_memory(variant, Network(depth, width), precision, threads)
 
 
 @app.command()
 def steps(variant: str, depth: int, threads: int, count: int) -> None:
-    """Take some steps and print their median seconds (``run`` calls this)."""
+    """Run some steps and print their median seconds (used by ``run``)."""
     torch.set_num_threads(threads)
     step = make_step(VARIANTS[variant], Network(depth))
     print(medians(alternate({variant: step}, count))[variant])
@@ -87,7 +87,7 @@ def steps(variant: str, depth: int, threads: int, count: int) -> None:
 def _rows(
     section: str, network: Network, precision: str, values: dict[str, float]
 ) -> Iterator[Row]:
-    """Values with their ratios to the fastest or leanest plain step among them."""
+    """Rows with values and their ratios to the best plain step among them."""
     plain = min(values[name] for name in values if name in BASELINES)
     for name, value in values.items():
         yield {
@@ -115,7 +115,7 @@ def _memory(network: Network, threads: int) -> Iterator[Row]:
 
 
 def _growth(repeats: int) -> Iterator[Row]:
-    """How the search grows with depth, width and candidates, against the plain step of each."""
+    """Growth of the search with depth, width and candidates, relative to the plain step."""
     for network in _sizes():
         steps = {name: make_step(VARIANTS[name], network) for name in ("plain", "SBS")}
         yield from _rows("growth, seconds", network, "fp32", medians(alternate(steps, repeats)))
@@ -141,7 +141,7 @@ def _sizes() -> list[Network]:
 
 
 def _processes(threads: int) -> Iterator[Row]:
-    """Search steps a second by all cores: in one process, and in a process a core; in turns."""
+    """Search steps per second on all cores: in one process, and in one process per core."""
     network = Network()
     together, apart = [], []
     for _ in range(TURNS):
@@ -175,7 +175,7 @@ def _data_path(repeats: int) -> Iterator[Row]:
 
 
 def main() -> None:
-    """Entry point, with the memory of the stages' entry: plain steps get it too."""
+    """Entry point; sets the allocator as the stages do, also for plain steps."""
     allocator.keep_freed_memory()
     app()
 

@@ -1,4 +1,4 @@
-"""The same networks quantized by Brevitas."""
+"""The same networks, quantized by Brevitas."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import nn
 
 
 def quantize(model: nn.Module, bits: int) -> nn.Module:
-    """Brevitas' default quantizers: weights, and activations after each ReLU. In place.
+    """Quantize weights, and activations after each ReLU, with Brevitas' defaults; in place.
 
-    The first and the last layer take 8 bits, as everywhere here.
+    The first and the last layer have 8 bits, as in all methods here.
     """
     convolutions = [name for name, m in model.named_modules() if isinstance(m, nn.Conv2d)]
     for name, module in list(model.named_modules()):

@@ -1,4 +1,4 @@
-"""Images a second: our batches against torchvision's transforms in a DataLoader."""
+"""Images per second: our batches against torchvision's transforms in a DataLoader."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MEAN, STD = (0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)
 
 
 def measure(repeats: int) -> dict[str, float]:
-    """Images a second of both, taken in turns; ours in one process, torchvision's with 2 workers.
+    """Images per second of both, measured in turns; torchvision's use 2 workers, ours none.
 
-    The time does not depend on what is in the images, so these are noise.
+    The images are noise: the time does not depend on their content.
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (IMAGES, 3, 32, 32), generator=generator, dtype=torch.uint8)

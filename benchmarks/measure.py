@@ -1,4 +1,4 @@
-"""Time of steps side by side, and their memory one process each."""
+"""Time of steps, measured in turns, and their memory, each in its own process."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from sbs.runtime.device import peak_memory_bytes
 def alternate(
     steps: Mapping[str, Callable[[], None]], repeats: int, warmup: int = 3
 ) -> dict[str, list[float]]:
-    """Seconds of each step, taken in turns, so that what else the machine does hits all alike."""
+    """Seconds of each step. Steps alternate, so that other load on the machine affects all."""
     for step in steps.values():
         for _ in range(warmup):
             step()
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(repeats):
         for name, step in steps.items():
-            step()  # the caches are this step's own again
+            step()  # fills the caches with the data of this step
             started = time.perf_counter()
             step()
             seconds[name].append(time.perf_counter() - started)
@@ -33,12 +33,12 @@ def alternate(
 
 
 def medians(seconds: Mapping[str, list[float]]) -> dict[str, float]:
-    """Median of each."""
+    """Median seconds of each step."""
     return {name: median(values) for name, values in seconds.items()}
 
 
 def peak_memory(variant: str, network: Network, precision: str, threads: int) -> dict[str, float]:
-    """Megabytes that a process holds at its peak: before the first step, and with the steps."""
+    """Peak memory of a process in MiB: before the first step, and with the steps."""
     command = [sys.executable, "-m", "benchmarks", "memory", variant]
     command += [str(network.depth), str(network.width), precision, str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -47,7 +47,7 @@ def peak_memory(variant: str, network: Network, precision: str, threads: int) ->
 
 
 def print_peak_memory(variant: str, network: Network, precision: str, threads: int) -> None:
-    """The other side of :func:`peak_memory`."""
+    """Print the JSON that :func:`peak_memory` reads."""
     torch.set_num_threads(threads)
     step = make_step(VARIANTS[variant], network, precision)
     before = peak_memory_bytes(CPU) / 2**20
@@ -57,7 +57,7 @@ def print_peak_memory(variant: str, network: Network, precision: str, threads: i
 
 
 def seconds_in_a_process(variant: str, network: Network, threads: int) -> float:
-    """Median seconds of a step in a process of its own."""
+    """Median seconds of a step, measured in its own process."""
     command = [sys.executable, "-m", "benchmarks", "steps", variant]
     command += [str(network.depth), str(threads), "15"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Plot and readable table of the benchmarks."""
+"""Plot and Markdown table of the benchmarks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import seaborn as sns
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Ratios to the plain step, in time and memory, as bars on a logarithmic axis."""
+    """Draw ratios to the plain step, for time and memory, as bars on a logarithmic axis."""
     shown = {"step seconds": "time of a step", "peak megabytes": "peak memory"}
     part = table[table["section"].isin(shown) & (table["precision"] == "fp32")]
     part = part.assign(section=part["section"].map(shown))
@@ -31,7 +31,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 
 def rendering(table: pd.DataFrame) -> str:
-    """Markdown: a table a section, variants down, networks and precisions across."""
+    """Markdown: one table per section; rows are variants, columns are networks and precisions."""
     first = table.iloc[0]
     lines = [
         "# Benchmarks",
@@ -62,7 +62,7 @@ PUBLISHED = {
 
 
 def _sharing(table: pd.DataFrame) -> list[str]:
-    """The search without bit sharing over the search with it, as in the paper's Table 5."""
+    """Ratios of the search without bit sharing to the search with it, as in the paper's Table 5."""
     values = table.set_index(["section", "network", "precision", "variant"])["value"]
     rows = []
     for (section, network), published in PUBLISHED.items():

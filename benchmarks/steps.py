@@ -1,4 +1,4 @@
-"""One training step of every kind that is compared, on CIFAR shapes."""
+"""One training step of every compared kind, on CIFAR shapes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Network:
     device: torch.device = CPU
 
     def build(self) -> nn.Module:
-        """Fresh weights, the same at every call."""
+        """Build with random weights that are the same at every call."""
         torch.manual_seed(0)
         widths = (16 * self.width, 32 * self.width, 64 * self.width)
         return CifarResNet(self.depth, CLASSES, IMAGE[0], widths).to(self.device)
 
     @property
     def name(self) -> str:
-        """For instance ``resnet20`` or ``resnet20 x2``."""
+        """Name such as ``resnet20`` or ``resnet20 x2``."""
         return f"resnet{self.depth}" + (f" x{self.width}" if self.width > 1 else "")
 
 
@@ -68,7 +68,7 @@ class Step:
     iteration: int = 0
 
     def __call__(self) -> None:
-        """Forward, backward, update."""
+        """Run forward pass, backward pass and update."""
         self.task.model.train()
         for optimizer in self.task.optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -86,7 +86,7 @@ class Step:
 
 @contextmanager
 def reference_code() -> Iterator[None]:
-    """Without the kernels."""
+    """Run without the compiled kernels."""
     available = native.available
     native.available = lambda: False  # type: ignore[assignment]
     try:
@@ -96,10 +96,10 @@ def reference_code() -> Iterator[None]:
 
 
 class MultiPathSearch(Classification):
-    """Search without bit sharing: a path with its own weights a bitwidth, and the cost term."""
+    """Search without bit sharing: one path per bitwidth with its own weights, and a cost term."""
 
     def __init__(self, network: Network, scale: Scale, bitwidths: Bitwidths) -> None:
-        """Set up the network of all paths."""
+        """Set up the network with all paths."""
         model, spec, names, shapes = _start(network)
         signed = spec.signed_inputs(model)
 
@@ -117,7 +117,7 @@ class MultiPathSearch(Classification):
         super().__init__(model, scale.search)
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy plus λ log of the expected cost."""
+        """Cross-entropy plus λ times the log of the expected cost."""
         for layer in self.layers.values():
             layer.sample(temperature=1.0)
         entropy = F.cross_entropy(self.model(images).float(), labels)
@@ -126,7 +126,7 @@ class MultiPathSearch(Classification):
 
 
 def plain(network: Network, scale: Scale, *, compiled: bool = False) -> Task:
-    """Full precision."""
+    """Training at full precision."""
     model = network.build()
     return Classification(torch.compile(model) if compiled else model, scale.finetune)
 
@@ -164,7 +164,7 @@ def multipath(network: Network, scale: Scale, bitwidths: Bitwidths = CANDIDATES)
 
 
 def brevitas(network: Network, scale: Scale) -> Task:
-    """4-bit quantization-aware training by Brevitas, with its defaults."""
+    """4-bit quantization-aware training with Brevitas' defaults."""
     from benchmarks.brevitas_peer import quantize
 
     return Classification(quantize(network.build(), 4), scale.finetune)
@@ -172,7 +172,7 @@ def brevitas(network: Network, scale: Scale) -> Task:
 
 @dataclass(frozen=True)
 class Variant:
-    """How a step is made and run."""
+    """How to make and run a step."""
 
     make: Callable[[Network, Scale], Task]
     reference: bool = False
@@ -193,19 +193,19 @@ VARIANTS: dict[str, Variant] = {
     "multi-path, reference": Variant(multipath, reference=True),
     "Brevitas 4-bit": Variant(brevitas),
 }
-"""Everything that is compared; the reference ones run without kernels."""
+"""All compared variants; those named reference run without compiled kernels."""
 
 
 def make_step(
     variant: Variant, network: Network, precision: str = "fp32", batch: int = BATCH
 ) -> Step:
-    """A step ready to run."""
+    """Make a step that is ready to run."""
     scale = load_scale(ROOT / "config" / "cifar100-short.yaml")
     task = variant.make(network, scale)
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
     task.model.to(memory_format=layout)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(1)
-    # What pixels and labels say makes no difference to the time.
+    # The time does not depend on the values of pixels and labels.
     images = torch.randn(batch, *IMAGE, generator=generator).contiguous(memory_format=layout)
     labels = torch.randint(CLASSES, (batch,), generator=generator)
     moved = images.to(network.device), labels.to(network.device)

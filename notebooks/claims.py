@@ -42,9 +42,9 @@
 # %% [markdown]
 # # The paper's claims, judged
 #
-# Accuracies are compared by their difference in points, costs by their ratio, left over right,
-# over seeds. A claim holds if Welch's 95 % interval is wholly on its side, and fails if it is
-# wholly on the other side. In between, or with a single seed on a side, it is too close to call.
+# Accuracies are compared by their difference in points, costs by their ratio, left over right, over
+# seeds. A claim holds if Welch's 95 % interval is completely on its side, and fails if it is
+# completely on the other side. In between, or if a side has a single seed, it is too close to call.
 # Full precision is the network that all runs start from; a single run of it counts as exact. Search
 # memory is that of the whole process; for small images most of it is PyTorch itself. Search times
 # are also compared after division by the share of their authors' search that each method gets at

@@ -25,7 +25,7 @@
 # %% [markdown]
 # # Figure 2: the quantization error changes less at every bitwidth
 #
-# Corollary 1 on random z in [0, 1]^100. The change at 16 bits is that to 32.
+# Corollary 1 on random z in [0, 1]^100. The change at 16 bits is the change from 16 to 32.
 
 # %% tags=["parameters"]
 bound_path = "results/theory/error-bound.csv"

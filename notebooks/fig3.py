@@ -28,9 +28,9 @@
 # %% [markdown]
 # # Figure 3: one path against many on a toy regression
 #
-# Both schemes of section 3.4 with plain gradient descent, at several learning rates, since the
-# paper gives none. DNAS is shown with a plain softmax, which is Eq. 15, and with the Gumbel noise
-# of its own paper.
+# Both schemes of section 3.4 with plain gradient descent. The paper gives no learning rate, so
+# several are shown. DNAS is shown with a plain softmax, as in Eq. 15, and with the Gumbel noise of
+# its own paper.
 
 # %% tags=["parameters"]
 curves_path = "results/theory/toy-curves.csv"
@@ -53,8 +53,8 @@ summary.to_csv(csv_path)
 summary
 
 # %% [markdown]
-# Excess of the loss over the best weights on the 8-bit grid after ten times as many iterations:
-# of the curve itself, and of the weights that are chosen in the end.
+# Excess of the loss over the best weights on the 8-bit grid, after ten times as many iterations:
+# for the curve itself, and for the weights that are chosen at the end.
 
 # %%
 pd.read_csv(limits_path).groupby("scheme", sort=False).agg(["mean", "max"])

@@ -12,9 +12,9 @@
 #     title: Figure 4
 #     category: Figures
 #     caption: |
-#       Accuracy of ResNet-56 against bit operations and against memory, for three targets a method,
-#       with error bars over seeds. Above: measured at the scale {{ config.scale }}. Below: the
-#       points that the paper prints (CIFAR-100).
+#       Accuracy of ResNet-56 by bit operations and by memory, for three targets per method, with
+#       error bars over seeds. Top: measured at the scale {{ config.scale }}. Bottom: the points
+#       that the paper prints (CIFAR-100).
 #     inputs:
 #       runs_path: <results>/runs/fig4.csv
 #       published_path: config/published.csv
@@ -27,9 +27,9 @@
 # %% [markdown]
 # # Figure 4: accuracy against bit operations and against memory
 #
-# ResNet-56, several targets a method. The paper prints no numbers for its figure: its points here
-# are those of Tables 1 and 2. Dotted lines are costs that its text names where it calls SBS and the
-# 3-bit network comparably accurate.
+# ResNet-56, several targets per method. The paper prints no numbers for its figure. So its points
+# here are those of Tables 1 and 2. Dotted lines are costs from its text, where it says that SBS and
+# the 3-bit network are comparably accurate.
 
 # %% tags=["parameters"]
 runs_path = "results/runs/fig4.csv"

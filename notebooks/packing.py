@@ -12,8 +12,8 @@
 #     title: Packing
 #     category: Theory
 #     caption: |
-#       Appendix D: how many codes of a bitwidth fit in a word of 32 bits, and how many bits stay
-#       unused.
+#       Appendix D: the number of codes of a bitwidth that fit into a 32-bit word, and the number of
+#       unused bits.
 #     inputs:
 #       packing_path: <results>/theory/packing.csv
 #     outputs:
@@ -24,7 +24,7 @@
 # %% [markdown]
 # # Appendix D: packing
 #
-# Codes of a bitwidth that does not divide 32 leave bits of every word empty.
+# If a bitwidth does not divide 32, some bits of every word stay unused.
 
 # %% tags=["parameters"]
 packing_path = "results/theory/packing.csv"

@@ -12,8 +12,8 @@
 #     title: Search space
 #     category: Theory
 #     caption: |
-#       How many configurations a search chooses from, as powers of ten: counted by the paper's Eq.
-#       K, and as each network's layers and filter groups allow.
+#       Number of configurations that a search chooses from, as powers of ten: by the paper's Eq. K,
+#       and from the layers and filter groups of each network.
 #     inputs:
 #       spaces_path: <results>/theory/search-space.csv
 #     outputs:
@@ -24,7 +24,7 @@
 # %% [markdown]
 # # Appendix E: the size of the search space
 #
-# Decimal logarithms: by Eq. K over all layers, and of what the search can end with.
+# Decimal logarithms: by Eq. K over all layers, and the number of policies that a search can return.
 
 # %% tags=["parameters"]
 spaces_path = "results/theory/search-space.csv"

@@ -12,8 +12,8 @@
 #     title: Table 1
 #     category: Tables
 #     caption: |
-#       All methods compared by bit operations (BOPs): how accurate is a network that may cost as
-#       much as one with 4 bits everywhere, and how much search did it take? Measured at the scale
+#       All methods compared by bit operations (BOPs): the accuracy of networks that cost at most as
+#       much as one with 4 bits everywhere, and the search cost. Measured at the scale
 #       {{ config.scale }}; columns named "published" hold the paper's values, on CIFAR-100.
 #     inputs:
 #       runs_path: <results>/runs/table1.csv

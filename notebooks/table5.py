@@ -13,8 +13,8 @@
 #     category: Tables
 #     caption: |
 #       What bit sharing saves: the same search with one set of weights for all bitwidths, and with
-#       a path of its own for each bitwidth. Measured at the scale {{ config.scale }}; columns named
-#       "published" hold the paper's values, on CIFAR-100.
+#       one path with its own weights for each bitwidth. Measured at the scale {{ config.scale }};
+#       columns named "published" hold the paper's values, on CIFAR-100.
 #     inputs:
 #       runs_path: <results>/runs/table5.csv
 #       published_path: config/published.csv
@@ -28,9 +28,9 @@
 # %% [markdown]
 # # Table 5: the search with and without bit sharing
 #
-# Without bit sharing, every bitwidth of a layer is a path with weights of its own. Time and memory
-# are those of one search. The ratios are to the search with bit sharing of the same network, both
-# measured and published (on CIFAR-100, with a TITAN Xp).
+# Without bit sharing, every bitwidth of a layer is a path with its own weights. Time and memory are
+# those of one search. Ratios are to the search with bit sharing on the same network, measured and
+# published (on CIFAR-100, with a TITAN Xp).
 
 # %% tags=["parameters"]
 runs_path = "results/runs/table5.csv"

@@ -12,9 +12,9 @@
 #     title: Statements
 #     category: Theory
 #     caption: |
-#       What the paper states, each statement checked in the way that its column says: the number of
-#       cases, how many of them failed, and the worst margin. Where a statement says that something
-#       breaks Theorem 1, failures confirm it.
+#       The paper's statements, each checked as its column says: the number of cases, the number of
+#       failures, and the worst margin. If a statement says that something breaks Theorem 1, its
+#       failures confirm it.
 #     inputs:
 #       statements_path: <results>/theory/statements.csv
 #       numbers_path: <results>/theory/toy-numbers.csv
@@ -28,7 +28,7 @@
 # %% [markdown]
 # # The paper's statements, checked
 #
-# `docs/theory.md` says where the code of each is and what was found. Margins are the worst cases.
+# `docs/theory.md` names the code of each check and its result. Margins are the worst cases.
 
 # %% tags=["parameters"]
 statements_path = "results/theory/statements.csv"

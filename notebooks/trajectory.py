@@ -22,9 +22,9 @@
 # ---
 
 # %% [markdown]
-# # How a search moves
+# # The course of a search
 #
-# One SBS search: cost and λ, then bitwidths and kept filters of every layer over the iterations.
+# One SBS search: cost and λ; then bitwidths and kept filters of every layer, by iteration.
 
 # %% tags=["parameters"]
 record_path = "results/search/resnet20/sbs/default/seed-0/search.json"

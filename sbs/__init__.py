@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-# Looked up on first use, so that importing the package does not import PyTorch.
+# Imported on first use, so that importing the package does not import PyTorch.
 _PUBLIC = {
     "Policy": "sbs.policy",
     "SBSError": "sbs.errors",

@@ -2,7 +2,7 @@
 
 
 class SBSError(Exception):
-    """A mistake in what the program was given: a config, a policy, a checkpoint, a dataset.
+    """A mistake in the input: a config, a policy, a checkpoint, a dataset.
 
     The message names the file, the key or layer at fault, and the remedy.
     """

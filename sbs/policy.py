@@ -1,7 +1,7 @@
-"""The compression policy: per layer, its bitwidths and the output filters that it keeps.
+"""The compression policy: bitwidths and kept output filters of each layer.
 
-A policy is what every search method returns and all that fine-tuning and the cost models need to
-know about it. On disk it is ``policy.json``.
+Every search method returns a policy. Fine-tuning and the cost models need nothing else from the
+search. On disk it is ``policy.json``.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from pydantic_core import CoreSchema, core_schema
 from sbs.errors import SBSError
 
 FULL_PRECISION = 32
-"""Bitwidth that stands for "not quantized"."""
+"""This bitwidth means "not quantized"."""
 
 Bitwidth = Annotated[int, Field(ge=1, le=FULL_PRECISION)]
 
 
 class Bitwidths(tuple[int, ...]):
-    """Candidate bitwidths b_1 < ... < b_K; each is a proper multiple of the one before.
+    """Candidate bitwidths b_1 < ... < b_K; each is a multiple of the one before.
 
-    Theorem 1 rests on it: ``2**(γb) - 1`` is divisible by ``2**b - 1``, so each grid contains
-    the coarser ones. Checked here, once; whoever gets one need not check again. A field of a
-    settings class can have this type; it dumps as a plain list.
+    Theorem 1 needs this: ``2**(γb) - 1`` is divisible by ``2**b - 1``, so each grid contains
+    the coarser ones. The constructor checks it, so later code need not. A field of a settings
+    class can have this type; it is saved as a plain list.
     """
 
     __slots__ = ()
 
     def __new__(cls, bitwidths: Iterable[int]) -> Self:
-        """Check the bitwidths and keep them.
+        """Check the bitwidths and store them.
 
         Raises:
-            SBSError: there are none, one is below 1, or they do not nest.
+            SBSError: the list is empty, a bitwidth is below 1, or they do not nest.
         """
         bits = super().__new__(cls, bitwidths)
         if not bits or bits[0] < 1:
-            raise SBSError(f"bitwidths {list(bits)}: at least one is needed, and all must be >= 1")
+            raise SBSError(f"bitwidths {list(bits)}: give at least one, and none below 1")
         for low, high in pairwise(bits):
             if high <= low or high % low:
                 raise SBSError(
-                    f"bitwidths {list(bits)} do not nest: {high} is not a multiple of {low} "
-                    "greater than it (Theorem 1); take for instance [2, 4, 8] or [3, 6, 12]"
+                    f"bitwidths {list(bits)} do not nest: {high} is not a larger multiple of "
+                    f"{low} (Theorem 1); use for example [2, 4, 8] or [3, 6, 12]"
                 )
         return bits
 
@@ -70,7 +70,7 @@ class Bitwidths(tuple[int, ...]):
     def __get_pydantic_core_schema__(
         cls, source: type[Any], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Validate as a tuple of integers first, then by the rule of this class."""
+        """Validate as a tuple of integers, then with the constructor."""
         return core_schema.no_info_after_validator_function(
             cls._from_validated, handler.generate_schema(tuple[int, ...])
         )
@@ -121,12 +121,12 @@ class Policy(BaseModel):
 
     @property
     def highest_bits(self) -> int:
-        """Most bits of anything that is quantized; 0 if nothing is."""
+        """The highest bitwidth of a quantized layer; 0 if nothing is quantized."""
         pairs = ((layer.weight_bits, layer.activation_bits) for layer in self.layers.values())
         return max((bits for pair in pairs for bits in pair if bits != FULL_PRECISION), default=0)
 
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Policy:
-        """The same policy with the shapes of the unpruned weights, for the file of a search.
+        """A copy that also holds the shapes of the unpruned weights.
 
         Args:
             shapes: layer name -> shape of its weights, for every layer of the policy.
@@ -149,11 +149,11 @@ class Policy(BaseModel):
 
         Args:
             path: file of :meth:`save`.
-            network: the network that it has to be for; any if None.
+            network: required network of the policy; None accepts any.
 
         Raises:
-            SBSError: the file is missing, is not what the run record beside it says, is not
-                JSON, breaks a rule (the layer is named), or is for another network.
+            SBSError: the file is missing, differs from the run record beside it, is not JSON,
+                breaks a rule (the message names the layer), or is for another network.
         """
         from sbs.provenance.records import check_recorded
 
@@ -167,7 +167,7 @@ class Policy(BaseModel):
         if network not in (None, policy.network):
             raise SBSError(
                 f"{path}: network: the policy is for {policy.network}, not for {network}; "
-                f"search a policy of {network}, or name {policy.network} as the network"
+                f"use a policy of {network}, or choose {policy.network} as the network"
             )
         return policy
 
@@ -177,19 +177,20 @@ class Policy(BaseModel):
         """Check the policy against a network.
 
         Args:
-            network: its name.
+            network: name of the network.
             shapes: layer name -> shape of the unpruned weights, output filters first, for every
                 layer of the network.
-            prunable: names of the layers that may lose filters.
+            prunable: names of the layers that can lose filters.
 
         Raises:
             SBSError: another network; an unknown or missing layer; weights of another shape; a
-                filter index out of range; or filters removed from a layer that cannot be pruned.
-                The layer is named.
+                filter index out of range; or removed filters in a layer that cannot be pruned.
+                The message names the layer.
         """
         if self.network != network:
             raise SBSError(
-                f"a policy of {self.network}, but the network is {network}; take its own policy"
+                f"a policy of {self.network}, but the network is {network}; use a policy of "
+                f"{network}"
             )
         unknown = sorted(self.layers.keys() - shapes.keys())
         missing = sorted(shapes.keys() - self.layers.keys())
@@ -208,8 +209,8 @@ class Policy(BaseModel):
         if recorded not in (None, own):
             raise SBSError(
                 f"policy for {self.network}: layer {name!r} had weights of shape "
-                f"{_by(recorded)} in the search and has {_by(own)} here; take the policy of a "
-                "search with this network and dataset"
+                f"{_by(recorded)} in the search, but has {_by(own)} here; use a policy that was "
+                "searched with this network and dataset"
             )
 
     def _check_kept(
@@ -232,9 +233,9 @@ class Policy(BaseModel):
 def uniform_policy(
     network: str, layers: Iterable[str], bits: int, *, first_and_last_bits: int = 8
 ) -> Policy:
-    """The same bitwidth everywhere, with the first and last layer at 8 bits (section 4.2).
+    """The same bitwidth in all layers, except 8 bits in the first and last one (section 4.2).
 
-    ``bits=32`` is the full-precision network, first and last layer included.
+    ``bits=32`` is the full-precision network; the first and last layer then have 32 bits too.
 
     Args:
         network: network name.

@@ -37,7 +37,7 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_files_that_could_run_code_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.pth"
     torch.save({"w": Exploit()}, path)
-    with pytest.raises(SBSError, match=r"bad\.pth: not a file of plain weights"):
+    with pytest.raises(SBSError, match=r"bad\.pth: does not contain only weights"):
         read_weights(path)
 
 
@@ -49,7 +49,7 @@ def test_truncated_files_are_named(tmp_path: Path, suffix: str) -> None:
     else:
         save_weights({"w": torch.zeros(1000)}, path)
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(SBSError, match=rf"w\.{suffix}.*(damaged|not a file of plain weights)"):
+    with pytest.raises(SBSError, match=rf"w\.{suffix}.*(damaged|does not contain only weights)"):
         read_weights(path)
 
 

@@ -149,18 +149,21 @@ DAMAGE: dict[str, tuple[Callable[[], dict[str, list[Any]]], str]] = {
     "bare bytes": (lambda: {**columns_of("test"), "img": [b"?"] * 8}, "image 0 is damaged"),
     "no image column": (lambda: without(columns_of("test"), "img"), "no column img"),
     "no label column": (lambda: without(columns_of("test"), "fine_label"), "no column fine_label"),
-    "label missing": (lambda: with_labels([None, 1, 2, 3, 0, 1, 2, 3]), "not all whole numbers"),
-    "label not whole": (lambda: with_labels([0.5] * 8), "not all whole numbers"),
+    "label missing": (
+        lambda: with_labels([None, 1, 2, 3, 0, 1, 2, 3]),
+        "must contain only integers",
+    ),
+    "label not whole": (lambda: with_labels([0.5] * 8), "must contain only integers"),
     "too few classes": (lambda: with_labels([0, 1, 2, 0, 0, 1, 2, 1]), "3 classes, expected 4"),
     "too many classes": (lambda: with_labels([0, 1, 2, 3, 0, 1, 2, 4]), "5 classes, expected 4"),
     "negative label": (lambda: with_labels([-1, 1, 2, 3, -1, 1, 2, 3]), r"expected 4 \(0 to 3\)"),
     "uneven classes": (
         lambda: with_labels([0, 1, 2, 3, 0, 1, 2, 2]),
-        "8 images, 1 to 3 a class; expected 8, 2 a class",
+        "8 images, 1 to 3 per class; expected 8, 2 per class",
     ),
     "too few images": (
         lambda: {name: column[:4] for name, column in columns_of("test").items()},
-        "4 images, 1 to 1 a class; expected 8, 2 a class",
+        "4 images, 1 to 1 per class; expected 8, 2 per class",
     ),
 }
 

@@ -196,7 +196,7 @@ def test_score_and_page_say_what_the_data_are() -> None:
         ({"relation": "at least"}, "need a value"),
         ({"left": None}, "give either statement, or left"),
         ({"colour": 1}, "colour"),
-        ({"left": "a b - a c", "metric": "bops"}, "a gain is of top1 or top5"),
+        ({"left": "a b - a c", "metric": "bops"}, "a gain needs the metric top1 or top5"),
     ],
 )
 def test_malformed_claims_are_named(

@@ -65,7 +65,7 @@ def test_a_bias_starts_as_its_layers_weights_and_many_bits_with_a_smaller_range(
 )
 def test_other_nonlinearities_are_refused(other: nn.Module, named: str) -> None:
     rectifiers = [] if isinstance(other, nn.Identity) else [nn.ReLU()]
-    with pytest.raises(SBSError, match=rf"{named}; take a ResNet"):
+    with pytest.raises(SBSError, match=rf"{named}; use a ResNet"):
         dq_network(nn.Sequential(nn.Conv2d(1, 2, 1), *rectifiers, other), 4)
 
 

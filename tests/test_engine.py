@@ -86,7 +86,7 @@ def test_state_of_another_identity_is_not_used(
     train(default_scale, tmp_path, 2, identity="a")
     _, progression = train(default_scale, tmp_path, 3, identity="b")
     assert progression.interruptions == 0
-    assert "not going on from" in capsys.readouterr().err
+    assert "not resuming from" in capsys.readouterr().err
 
 
 def test_damaged_state_is_named(default_scale: Scale, tmp_path: Path) -> None:

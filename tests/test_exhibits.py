@@ -77,7 +77,7 @@ def test_a_path_stands_for_the_first_run_and_a_list_for_all(tmp_path: Path) -> N
 
 
 def test_without_rows_it_is_said_where_to_add_them(tmp_path: Path) -> None:
-    with pytest.raises(SBSError, match=r"table9: no row of config/experiments\.tsv has it"):
+    with pytest.raises(SBSError, match=r"table9: no row of config/experiments\.tsv has table9 in"):
         read_exhibit(notebook(tmp_path)).inputs_for([])
 
 
@@ -93,12 +93,12 @@ def test_what_reads_all_runs_or_none_takes_no_rows(tmp_path: Path) -> None:
     [
         ({"title": None}, r"table9\.py: sbs\.title: Field required"),
         ({"colour": 1}, r"table9\.py: sbs\.colour: Extra inputs"),
-        ({"shows": "figure_path"}, "shows: 'figure_path' is none of the outputs"),
+        ({"shows": "figure_path"}, "shows: 'figure_path' is not one of the outputs"),
         (
             {"outputs": {"csv_path": "table9.csv"}},
             r"csv_path: .* must begin with <results>/",
         ),
-        ({"inputs": {"data_path": "x"}}, "data_path is no parameter of the notebook; assign it"),
+        ({"inputs": {"data_path": "x"}}, "data_path is not a parameter of the notebook; assign it"),
         ({"outputs": {}}, r"sbs\.outputs: "),
     ],
 )

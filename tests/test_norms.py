@@ -72,7 +72,7 @@ def test_a_second_reader_that_was_not_foreseen_is_an_error() -> None:
     waiting, _, x = pair()
     y = waiting(x)
     y + torch.rand_like(x)
-    with pytest.raises(RuntimeError, match="read a second time"):
+    with pytest.raises(RuntimeError, match="second consumer"):
         tensor(y)
 
 

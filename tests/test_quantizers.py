@@ -71,5 +71,5 @@ def test_an_unknown_quantizer_is_refused() -> None:
     model = build_network("resnet20", 10, 1)
     policy = uniform_policy("resnet20", list(leaf_layers(model)), 4)
     policy = policy.model_copy(update={"quantizer": "thirds"})
-    with pytest.raises(SBSError, match=r"quantizer: 'thirds' is not known; take one of .*interval"):
+    with pytest.raises(SBSError, match=r"quantizer: 'thirds' is not known; use one of .*interval"):
         quantized_network(model, get_spec("resnet20"), policy)

@@ -77,7 +77,7 @@ def test_a_name_twice_is_refused() -> None:
         return [Thing("same")]
 
     room = Room("network", "networks", "NETWORKS")
-    with pytest.raises(SBSError, match="network 'same' is registered already"):
+    with pytest.raises(SBSError, match="network 'same' is already registered"):
         Registry(room, load).all()
 
 

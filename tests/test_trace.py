@@ -100,7 +100,7 @@ def test_every_measured_column_can_be_traced(results: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "row", "column", "message"),
     [
-        ("table1.csv", "resnet20 dq", "top1_mean", "no row 'resnet20 dq'; there are resnet20 fp"),
+        ("table1.csv", "resnet20 dq", "top1_mean", "no row 'resnet20 dq'; the rows are resnet20"),
         ("table1.csv", "resnet20", "top1_mean", "write network and method"),
         ("table1.csv", "resnet20 fp", "top9", "no column 'top9'"),
         ("table9.csv", "resnet20 fp", "top1_mean", "cannot read the table"),

@@ -126,7 +126,7 @@ def test_every_key_is_explained(path: Path) -> None:
         ("resnet20\tsbs\tdefault\ttable1\tsearch.target=cheap", "target 'cheap'"),
         ("resnet20\tsbs\tdefault\ttable1\tsearch.bitwidths=[2, 3]", "do not nest"),
         ("resnet20\tsbs\tdefault", "5 columns"),
-        ("resnet20\tsbs\ta\t\t\nresnet20\tsbs\ta\t\t", "resnet20 sbs a stands twice"),
+        ("resnet20\tsbs\ta\t\t\nresnet20\tsbs\ta\t\t", "resnet20 sbs a appears twice"),
         (
             "resnet20\tsbs\ta\ttable1 tabel2\t",
             r"experiments\.tsv, line 2: tables: no notebook registers 'tabel2'; known are export,",

@@ -25,9 +25,9 @@ class Experiment:
     Attributes:
         network: network name.
         method: method name.
-        variant: label that tells rows of one network and method apart.
+        variant: label that distinguishes rows of the same network and method.
         tables: tables and figures that use the row.
-        options: overrides of the scale, dotted keys.
+        options: overrides of the scale file, with dotted keys.
     """
 
     network: str
@@ -43,11 +43,11 @@ def load_experiments(path: Path, scale: Scale, tables: Collection[str]) -> list[
     Args:
         path: the sheet.
         scale: the validated scale.
-        tables: names of the tables and figures that take rows of the sheet.
+        tables: names of the tables and figures that can use rows of the sheet.
 
     Raises:
-        SBSError: an unknown network, method, table or option, a malformed row, a row twice, or a
-            network of the scale without a row.
+        SBSError: an unknown network, method, table or option; a malformed row; a duplicate row; or
+            a network of the scale without a row.
     """
     with Path(path).open(newline="") as file:
         reader = csv.DictReader(file, delimiter="\t")
@@ -59,11 +59,11 @@ def load_experiments(path: Path, scale: Scale, tables: Collection[str]) -> list[
     keys = [(row.network, row.method, row.variant) for row in rows]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice is not None:
-        raise SBSError(f"{path}: {' '.join(twice)} stands twice; give one of them another variant")
+        raise SBSError(f"{path}: {' '.join(twice)} appears twice; change one of the variants")
     absent = next((name for name in scale.networks if name not in {r.network for r in rows}), None)
     if absent is not None:
         raise SBSError(
-            f"networks: {absent}: no row in {path}; add rows for it, or take it from the scale file"
+            f"networks: {absent}: no row in {path}; add one, or remove it from the scale file"
         )
     return [row for row in rows if row.network in scale.networks]
 
@@ -72,14 +72,14 @@ def _experiment(
     row: dict[str, str], where: str, scale: Scale, tables: Collection[str]
 ) -> Experiment:
     if any(value is None for value in row.values()):
-        raise SBSError(f"{where}: {len(COLUMNS)} columns are needed, separated by tabs")
+        raise SBSError(f"{where}: a row needs {len(COLUMNS)} columns, separated by tabs")
     if not LABEL.fullmatch(row["variant"]):
         raise SBSError(f"{where}: variant {row['variant']!r}: use a-z, 0-9 and hyphens")
     used = tuple(row["tables"].split())
     unknown = next((name for name in used if name not in tables), None)
     if unknown is not None:
         raise SBSError(
-            f"{where}: tables: no notebook registers {unknown!r}; known are "
+            f"{where}: tables: no notebook registers {unknown!r}; known names are "
             f"{', '.join(sorted(tables))}"
         )
     try:

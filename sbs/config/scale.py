@@ -1,4 +1,4 @@
-"""Scale files: how to load one, and what each stage gets of it."""
+"""Scale files: loading one, and the settings that each stage gets from it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from sbs.errors import SBSError
 from sbs.registry.methods import method, section_types
 
 LONGEST_SHOWN = 60
-"""Characters of a wrong value that a message repeats."""
+"""Messages cut a wrong value after this number of characters."""
 
 
 class Scale(Section):
-    """A scale file: everything that an experiment needs besides its row of the sheet.
+    """A scale file: all settings of an experiment except its row of the sheet.
 
-    Files are read as :func:`scale_type`, which has the sections of methods too.
+    Files are read as :func:`scale_type`, which adds the sections of the methods.
     """
 
     scale: str = Field(pattern=r"^[a-z0-9-]+$", description="Name that every table carries.")
@@ -59,7 +59,7 @@ class Scale(Section):
     @classmethod
     def _check_precision(cls, value: SearchSettings, info: ValidationInfo) -> SearchSettings:
         runtime = info.data.get("runtime")
-        if runtime is not None:  # else it is wrong itself, and named
+        if runtime is not None:  # None: the section itself is wrong and already reported
             try:
                 check_precision(runtime.precision, value.bitwidths, "bitwidths")
             except SBSError as error:
@@ -79,14 +79,14 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "search": ("data", "runtime", "search"),
     "finetune": ("data", "runtime", "finetune"),
 }
-"""Sections of a scale that each stage depends on, and so gets. A search gets its method's too."""
+"""The sections of a scale that each stage gets. A search also gets those of its method."""
 
 S = TypeVar("S", bound=BaseModel)
 
 
 @cache
 def scale_type() -> type[Scale]:
-    """:class:`Scale` with the sections of all registered methods, each of which may be absent."""
+    """:class:`Scale` with the sections of all registered methods, each of them optional."""
     sections: dict[str, Any] = {
         name: (kind | None, Field(None, description=_first_line(kind)))
         for name, kind in section_types().items()
@@ -110,10 +110,10 @@ def load_scale(path: Path) -> Scale:
 
 
 def validated(kind: type[S], content: Any, source: str) -> S:
-    """``content`` as settings of ``kind``; errors name ``source`` and the key.
+    """Validate ``content`` as settings of type ``kind``.
 
     Raises:
-        SBSError: the first key at fault, and what it should be.
+        SBSError: a value is wrong; the message names ``source``, each wrong key and the remedy.
     """
     try:
         return kind.model_validate(content)
@@ -125,16 +125,16 @@ def validated(kind: type[S], content: Any, source: str) -> S:
 def stage_settings(
     scale: Scale, stage: str, overrides: Mapping[str, Any], method_name: str = ""
 ) -> dict[str, Any]:
-    """The sections of ``scale`` that ``stage`` depends on, with overrides of the sheet applied.
+    """The sections of ``scale`` that ``stage`` uses, after the overrides of the sheet.
 
     Args:
         scale: the validated scale.
         stage: a key of :data:`STAGES`.
         overrides: dotted keys such as ``search.target``.
-        method_name: method of the run; some methods' searches have a section of their own.
+        method_name: method of the run; it can have settings sections of its own.
 
     Raises:
-        SBSError: an override names an unknown key or has an impossible value, or the scale lacks a
+        SBSError: an override has an unknown key or an impossible value, or the scale lacks a
             section that the method needs.
     """
     content = scale.model_dump(mode="json")
@@ -151,7 +151,7 @@ def stage_settings(
 
 
 def parse_overrides(text: str) -> dict[str, Any]:
-    """Options of a sheet row, ``search.target=4-bit; search.group_size=2``.
+    """Parse the options of a sheet row, for example ``search.target=4-bit; search.group_size=2``.
 
     Raises:
         SBSError: a part has no ``=``.
@@ -166,7 +166,7 @@ def parse_overrides(text: str) -> dict[str, Any]:
 
 
 def canonical_json(content: Any) -> str:
-    """JSON with sorted keys and no spaces: equal settings, equal text."""
+    """JSON with sorted keys and no spaces: equal settings give equal text."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 

@@ -19,14 +19,14 @@ _FORM = re.compile(r"^(?:(?P<factor>[0-9.]+)\s*[x*×]\s*)?(?:(?P<bits>\d+)-bit|(
 
 @dataclass(frozen=True)
 class Target:
-    """A cost: ``factor`` times that of a reference network, or ``factor`` itself.
+    """A cost: ``factor`` times the cost of a reference network, or ``factor`` itself.
 
-    A field of a settings class can have this type; it dumps as its text.
+    A field of a settings class can have this type; it is saved as its text.
 
     Attributes:
-        text: as it was written.
+        text: the target as it was written.
         factor: multiplier, or the absolute cost if there is no reference.
-        reference_bits: bitwidth of the fixed-precision reference (32: full precision), or None.
+        reference_bits: bitwidth of the uniform reference network (32: full precision), or None.
     """
 
     text: str
@@ -38,10 +38,10 @@ class Target:
 
     @classmethod
     def parse(cls, value: object) -> Target:
-        """Read a target.
+        """Parse a target.
 
         Raises:
-            SBSError: the text has none of the known forms, or the cost is not positive.
+            SBSError: the text has an unknown form, or the cost is not positive and finite.
         """
         text = str(value).strip()
         match = _FORM.match(text)
@@ -63,7 +63,7 @@ class Target:
     def __get_pydantic_core_schema__(
         cls, source: type[Any], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Parsed when settings are loaded."""
+        """Parse the value when settings are loaded."""
         return core_schema.no_info_plain_validator_function(
             cls._validated, serialization=core_schema.to_string_ser_schema()
         )
@@ -72,7 +72,7 @@ class Target:
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """In a file it is text or a number."""
+        """Text or a number in a scale file."""
         return {"type": ["string", "number"]}
 
     @classmethod

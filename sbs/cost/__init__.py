@@ -1,4 +1,4 @@
-"""Cost models: what a policy costs, exactly (:mod:`sbs.cost.exact`) and in expectation.
+"""Cost models: the exact cost of a policy (:mod:`sbs.cost.exact`), and its expected cost.
 
-A module here, or one of another package, registers cost models by a tuple ``COSTS``.
+A module here or in another package registers cost models with a tuple ``COSTS``.
 """

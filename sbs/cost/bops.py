@@ -1,4 +1,4 @@
-"""Bit operations (section 4.1): MACs times weight bits times activation bits."""
+"""Bit operations (section 4.1): MACs multiplied by weight bits and activation bits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sbs.registry.costs import CostModel, Sizes
 
 
 def layer_bops(sizes: Sizes, weight_bits: Any, activation_bits: Any) -> Any:
-    """Bit operations of a layer for one image; biases and batch norm count nothing."""
+    """Bit operations of a layer for one image; biases and batch norm are not counted."""
     return sizes.macs * weight_bits * activation_bits
 
 

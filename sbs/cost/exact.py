@@ -1,4 +1,4 @@
-"""What a network costs under a policy, exactly."""
+"""Exact cost of a network under a policy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sbs.registry.costs import cost_model
 def policy_cost(
     layers: Iterable[LayerShape], prunables: Iterable[Prunable], policy: Policy, resource: str
 ) -> float:
-    """Cost of a network under a policy, its pruned filters gone.
+    """Cost of a network under a policy, with its pruned filters removed.
 
     Args:
         layers: shapes of the unpruned network.
-        prunables: what shrinks with each prunable convolution.
+        prunables: the prunable convolutions and the layers that shrink with them.
         policy: bitwidths and kept filters.
         resource: name of a cost model, such as ``bops`` (bit operations) or ``memory`` (bytes).
     """

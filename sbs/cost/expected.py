@@ -1,9 +1,9 @@
 """The differentiable cost R(α) of a network with gates (Eqs. 13 and 14).
 
-Eq. 14 is written for weight quantization alone. With both sides quantized a layer costs
+Eq. 14 covers only weight quantization. With weights and activations quantized, a layer costs
 ``MACs · b_w(g) · b_x(g) · kept share``, with b(g) as in
-:func:`sbs.quantization.gates.expected_bits`; it equals the exact cost of the policy that the gates
-stand for, and has a gradient in every gate.
+:func:`sbs.quantization.gates.expected_bits`. This equals the exact cost of the policy that the
+gates define, and it has a gradient in every gate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sbs.surgery.search import SearchSpace
 
 @dataclass(frozen=True)
 class _KeptSizes:
-    """Sizes of all layers, an entry each, as far as they are kept."""
+    """Sizes of the kept part of all layers; one entry per layer."""
 
     macs: Tensor
     weight_elements: Tensor
@@ -33,7 +33,7 @@ class _KeptSizes:
 class ExpectedCost:
     """R(α) of a search network, from the gates of its last forward pass.
 
-    All layers are evaluated at once: a handful of small operations a step.
+    All layers are computed together, in a few small operations per step.
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class ExpectedCost:
         propagate: bool,
         device: torch.device,
     ) -> None:
-        """Collect coefficients.
+        """Collect the coefficients.
 
         Args:
             space: the search network.
-            shapes: its layers unpruned.
+            shapes: shapes of its unpruned layers.
             resource: name of a cost model.
-            propagate: count what pruning takes from the layers that read the pruned filters,
-                besides the filters themselves, which are all that Eq. 14 counts.
-            device: where the gates are.
+            propagate: also count what layers save when their input channels are pruned. Eq. 14
+                counts only the pruned filters themselves.
+            device: device of the gates.
         """
         self.space = space
         self._layer_cost = cost_model(resource).layer
@@ -69,7 +69,7 @@ class ExpectedCost:
             device,
         )
         self._outputs, self._inputs = _share_indices(space, shapes, propagate, device)
-        # In a depthwise layer filters and input channels are the same: both shrink once.
+        # The filters of a depthwise layer are its input channels, so count their share once.
         depthwise = torch.tensor([s.groups == s.in_channels > 1 for s in shapes], device=device)
         self._depthwise = depthwise
         self._macs = _column([shape.macs for shape in shapes], device)
@@ -77,7 +77,7 @@ class ExpectedCost:
         self._activations = _column([shape.input_elements for shape in shapes], device)
 
     def __call__(self) -> Tensor:
-        """R(α): a scalar, differentiable in the thresholds behind the gates."""
+        """R(α): a scalar, differentiable in the thresholds of the gates."""
         shares = self._shares()
         written, read = shares[self._outputs], shares[self._inputs]
         activations_kept = torch.where(self._depthwise, written, read)
@@ -91,7 +91,7 @@ class ExpectedCost:
         return costs.sum()
 
     def _shares(self) -> Tensor:
-        """Kept share of every filter gate, and a 1 for layers without one."""
+        """Kept share of every filter gate; at the end a 1, for layers without a gate."""
         gates = list(self.space.filter_gates.values())
         one = torch.ones(1, device=self._macs.device, dtype=self._macs.dtype)
         if not gates:
@@ -101,7 +101,7 @@ class ExpectedCost:
 
 
 class _Bits:
-    """Bitwidth of every layer on one side, searched or fixed."""
+    """Bitwidths of all layers, for weights or for activations; searched or fixed."""
 
     def __init__(
         self, gates: Sequence[BitGate | None], fixed: Sequence[int], device: torch.device
@@ -125,7 +125,7 @@ class _Bits:
 def _share_indices(
     space: SearchSpace, shapes: Sequence[LayerShape], propagate: bool, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """For every layer, which share its filters and its input channels follow."""
+    """For every layer, the indices of the shares of its filters and of its input channels."""
     unpruned = len(space.filter_gates)
     position = {name: index for index, name in enumerate(space.filter_gates)}
     outputs = dict.fromkeys((shape.name for shape in shapes), unpruned)
@@ -142,5 +142,5 @@ def _share_indices(
 
 
 def _column(values: Sequence[float], device: torch.device) -> Tensor:
-    # Double precision: sums of 10^12 bit operations must keep their last digit.
+    # Double precision: sums of 10^12 bit operations must be exact to the last digit.
     return torch.tensor(list(values), dtype=torch.float64, device=device)

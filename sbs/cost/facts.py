@@ -1,7 +1,7 @@
-"""Layers and prunable filters of a registered network, known without importing PyTorch.
+"""Layers and prunable filters of a registered network, without importing PyTorch.
 
-The workflow checks targets before it runs anything. Tracing a network needs PyTorch, so another
-process does it, once for each state of the network's code, and the result is kept in the cache.
+The workflow checks cost targets before it runs anything. Tracing a network needs PyTorch, so a
+separate process traces it, once per version of the network's code, and caches the result.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from sbs.runtime.cache import cache_folder
 
 
 class NetworkFacts(BaseModel):
-    """What costs need to know of a network.
+    """Facts of a network that the cost models need.
 
     Attributes:
-        layers: shapes in forward order, nothing pruned.
+        layers: shapes of the unpruned layers, in forward order.
         prunables: its prunable convolutions.
     """
 
@@ -37,7 +37,7 @@ class NetworkFacts(BaseModel):
 
 
 def network_facts(name: str, image: tuple[int, int, int], classes: int) -> NetworkFacts:
-    """Facts of a network for images of a shape.
+    """Facts of a network, for images of the given shape.
 
     Args:
         name: a registered network.

@@ -1,4 +1,4 @@
-"""Shapes of the layers that cost something: every convolution and every linear layer."""
+"""Shapes of the layers that have a cost: every convolution and every linear layer."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sbs.policy import Policy
 
 @dataclass(frozen=True)
 class LayerShape:
-    """One layer as the cost models see it; a linear layer is a 1x1 convolution of one pixel.
+    """Shape of one layer; a linear layer is a 1x1 convolution on one pixel.
 
     Attributes:
-        name: its name in the network.
+        name: name of the layer in the network.
         kind: convolution or linear layer.
         in_channels: input channels or features.
         out_channels: filters or output features.
         kernel: height and width.
         groups: groups of a convolution.
-        input_size: height and width of what it reads.
-        output_size: height and width of what it writes.
+        input_size: height and width of the input.
+        output_size: height and width of the output.
     """
 
     name: str
@@ -37,13 +37,13 @@ class LayerShape:
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """Of the weights: (filters, channels a group, height, width) or (outputs, inputs)."""
+        """(filters, channels per group, height, width), or (outputs, inputs) of a linear layer."""
         channels = (self.out_channels, self.in_channels // self.groups)
         return channels if self.kind == "linear" else (*channels, *self.kernel)
 
     @property
     def weight_elements(self) -> int:
-        """Number of weights; biases count nothing."""
+        """Number of weights; biases are not counted."""
         return self.out_channels * (self.in_channels // self.groups) * math.prod(self.kernel)
 
     @property
@@ -53,14 +53,14 @@ class LayerShape:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one image."""
+        """Multiply-accumulate operations for one image."""
         return self.weight_elements * math.prod(self.output_size)
 
 
 def prune_shapes(
     layers: Iterable[LayerShape], prunables: Iterable[Prunable], policy: Policy
 ) -> tuple[LayerShape, ...]:
-    """Shapes once the filters that ``policy`` drops are gone, with all that belonged to them."""
+    """Shapes after the pruning of ``policy``, including the layers that shrink with the filters."""
     shapes = {layer.name: layer for layer in layers}
     for prunable in prunables:
         kept = policy.layers[prunable.layer].kept
@@ -74,6 +74,6 @@ def prune_shapes(
 
 
 def _with_outputs(shape: LayerShape, filters: int) -> LayerShape:
-    if shape.groups == shape.in_channels > 1:  # depthwise: filters are input channels
+    if shape.groups == shape.in_channels > 1:  # depthwise: its filters are its input channels
         return replace(shape, out_channels=filters, in_channels=filters, groups=filters)
     return replace(shape, out_channels=filters)

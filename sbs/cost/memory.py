@@ -8,7 +8,7 @@ from sbs.registry.costs import CostModel, Sizes
 
 
 def layer_bytes(sizes: Sizes, weight_bits: Any, activation_bits: Any) -> Any:
-    """Bytes of a layer's weights and of its input for one image. A KB is 1000 of them."""
+    """Bytes of a layer's weights and of its input, for one image. 1 KB is 1000 bytes."""
     bits = sizes.weight_elements * weight_bits + sizes.input_elements * activation_bits
     return bits / 8
 

@@ -1,4 +1,4 @@
-"""Targets as costs, and whether a method can reach them: from the network's shapes alone."""
+"""Costs of targets, and whether a method can reach them; needs only the network's shapes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sbs.registry.costs import cost_model
 
 @dataclass(frozen=True)
 class Reach:
-    """What a method can make of a network.
+    """The range of costs that a method can reach on a network.
 
     Attributes:
-        network: its name.
+        network: name of the network.
         layers: shapes of its layers, in forward order.
         prunables: its prunable convolutions.
         resource: name of the cost model.
-        lowest_bits: smallest bitwidth that the method may give a layer.
-        group_size: filters of a pruning group, or None if the method prunes nothing.
+        lowest_bits: lowest bitwidth that the method can give a layer.
+        group_size: filters per pruning group, or None if the method does not prune.
     """
 
     network: str
@@ -35,7 +35,7 @@ class Reach:
     group_size: int | None
 
     def cost(self, target: Target) -> float:
-        """A target in the unit of the resource."""
+        """Cost of a target, in the unit of the resource."""
         if target.reference_bits is None:
             return target.factor
         names = [layer.name for layer in self.layers]
@@ -44,10 +44,10 @@ class Reach:
         )
 
     def checked(self, target: Target) -> float:
-        """:meth:`cost` of a target that the method can reach.
+        """Like :meth:`cost`, but check that the method can reach the target.
 
         Raises:
-            SBSError: the smallest network that the method can find costs more.
+            SBSError: the cheapest network that the method can find costs more.
         """
         cost, lowest = self.cost(target), self._cost(self._smallest())
         if lowest > cost:
@@ -57,7 +57,7 @@ class Reach:
                 how += " and one group of filters where they can be pruned"
             raise SBSError(
                 f"search.target: {target.text!r} is {cost / model.scale:.4g} {model.unit}, but "
-                f"{self.network} with {how} takes {lowest / model.scale:.4g}; give a larger target"
+                f"{self.network} with {how} costs {lowest / model.scale:.4g}; give a larger target"
             )
         return cost
 

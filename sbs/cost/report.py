@@ -1,4 +1,4 @@
-"""The printed cost of a network, layer by layer."""
+"""Print the cost of a network, layer by layer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PIPE_WIDTH = 140
 
 @dataclass(frozen=True)
 class _Costed:
-    """A network as the cost models see it."""
+    """A network with the shapes that the cost models need."""
 
     name: str
     image: tuple[int, int, int]
@@ -48,18 +48,18 @@ def print_cost(
     image_size: int | None = None,
     channels: int = 3,
 ) -> None:
-    """Print every layer's shape, bitwidths and costs by all cost models, and the totals.
+    """Print shape, bitwidths and costs of every layer, and the totals; uses all cost models.
 
     Args:
         network: network name.
-        bits: bitwidth of every layer, if there is no policy.
-        policy_path: a ``policy.json``.
-        classes: outputs; by default those of the paper's dataset for this network.
-        image_size: height and width of an image, likewise.
-        channels: colour channels.
+        bits: bitwidth of every layer, if no policy is given.
+        policy_path: a ``policy.json``, or None.
+        classes: number of outputs; default: as in the paper's dataset for this network.
+        image_size: height and width of an image; default: as in that dataset.
+        channels: colour channels of an image.
 
     Raises:
-        SBSError: an unknown network, or a policy that does not fit it.
+        SBSError: the network is unknown, or the policy does not fit it.
     """
     spec = get_spec(network)
     size = image_size or spec.image_size

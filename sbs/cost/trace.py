@@ -1,4 +1,4 @@
-"""Shapes of a network's layers, from a forward pass."""
+"""Shapes of a network's layers, recorded in a forward pass."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sbs.cost.layers import LayerShape
 
 
 def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerShape, ...]:
-    """Shapes of a network's layers in forward order, from one pass of an empty image.
+    """Shapes of a network's layers in forward order, from a forward pass with a zero image.
 
     Args:
-        model: the network; left as it is.
-        input_shape: (C, H, W) of an image.
+        model: the network; not changed.
+        input_shape: shape (C, H, W) of an image.
     """
     shapes: list[LayerShape] = []
-    # Not on the meta device, which loads the compiler: that takes longer than the pass.
+    # Not on the meta device: that would load the compiler, which takes longer than the pass.
     twin = copy.deepcopy(model).cpu().eval()
     for name, module in twin.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -1,5 +1,5 @@
-"""Datasets, and the batches that training and evaluation read.
+"""Datasets, and batches for training and evaluation.
 
-A module here, or one of another package, registers datasets by a dictionary ``DATASETS`` and a
-function ``load(name, directory, cache)``.
+A module here or in another package registers datasets with a dictionary ``DATASETS``, and a
+function ``load(name, directory, cache)`` that reads them.
 """

@@ -1,7 +1,7 @@
-"""Batches from images in memory: augmentation and normalisation in whole-batch operations.
+"""Batches from images in memory; augmentation and normalisation work on whole batches.
 
-Order, crops and flips of an epoch are a function of (seed, epoch) alone, drawn on the CPU, so
-they are the same on every device and after every interruption.
+Order, crops and flips of an epoch depend only on (seed, epoch) and are drawn on the CPU. So they
+are the same on every device and after every interruption.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Draws:
-    """Everything random in an epoch: order, crop offsets and flips of all images."""
+    """All random choices of an epoch: order, crop offsets and flips of all images."""
 
     order: Tensor
     top: Tensor
@@ -37,11 +37,11 @@ class Draws:
 
 
 def draw(images: int, augmentation: Augmentation, seed: int, epoch: int) -> Draws:
-    """The random choices of one epoch.
+    """Draw the random choices of one epoch.
 
     Args:
         images: number of training images.
-        augmentation: ranges to draw from.
+        augmentation: crop and flip settings.
         seed: seed of the run.
         epoch: number of the epoch.
     """
@@ -71,10 +71,10 @@ class TrainBatches:
 
         Args:
             dataset: images and their statistics.
-            batch_size: images a batch; the last one of an epoch may be smaller.
+            batch_size: images per batch; the last batch of an epoch can be smaller.
             augmentation: crop and flip.
             seed: seed of the run.
-            device: where batches are made.
+            device: device of the batches.
             channels_last: memory format of the batches.
         """
         self.images = len(dataset.train.labels)
@@ -86,17 +86,17 @@ class TrainBatches:
         self._normalize = _Normalization(dataset, device, channels_last=channels_last)
 
     def part(self, chosen: Tensor) -> TrainBatches:
-        """Batches of the images (M,) of these numbers alone."""
+        """Batches of only the images with these indices (M,)."""
         part = copy.copy(self)
         part.images, part._chosen = len(chosen), chosen
         return part
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Number of batches per epoch."""
         return -(-self.images // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image once: images (B, C, H, W) float32 normalised, and labels (B,) int64."""
+        """Yield every image once: float32 normalised (B, C, H, W), and labels (B,) int64."""
         drawn = draw(self.images, self.augmentation, self.seed, epoch)
         numbers = drawn.order if self._chosen is None else self._chosen[drawn.order]
         device = self._labels.device
@@ -126,8 +126,8 @@ class EvalBatches:
 
         Args:
             dataset: images and their statistics.
-            device: where batches are made.
-            batch_size: images a batch; the last one may be smaller.
+            device: device of the batches.
+            batch_size: images per batch; the last batch can be smaller.
             channels_last: memory format of the batches.
         """
         self.batch_size = batch_size
@@ -140,17 +140,17 @@ class EvalBatches:
         return -(-len(self._labels) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (B, C, H, W) float32 normalised, and labels (B,) int64."""
+        """Yield images (B, C, H, W) as normalised float32, and labels (B,) as int64."""
         for start in range(0, len(self._labels), self.batch_size):
             batch = slice(start, start + self.batch_size)
             yield self._normalize(self._images[batch]), self._labels[batch]
 
 
 class _Crops:
-    """All crops of the padded images, taken as strips: the pixels of one row of one crop.
+    """Random crops, gathered as strips. A strip is one row of pixels of a crop.
 
-    Pixels lie (N, H, W, C) in memory, so a strip is one run of bytes and a batch of crops is one
-    gather of whole strips: several times faster than a gather of single pixels.
+    Memory order is (N, H, W, C), so a strip is one contiguous run of bytes. A batch of crops is one
+    gather of strips, which is several times faster than a gather of single pixels.
     """
 
     def __init__(self, images: Tensor, padding: int, device: torch.device) -> None:
@@ -160,25 +160,25 @@ class _Crops:
         self._rows, self._columns = padded.shape[1:3]
         strip = self.width * channels
         strips = (padded.numel() - strip) // channels + 1
-        # One strip for each pixel to start at; they overlap, and take no memory of their own.
+        # One strip starts at each pixel. The strips overlap and need no memory of their own.
         self._strips = padded.view(-1).as_strided((strips, strip), (channels, 1))
         self._below = torch.arange(self.height, device=device) * self._columns
 
     def take(self, chosen: Tensor, top: Tensor, left: Tensor) -> Tensor:
-        """Crops (B, H, W, C) in uint8 of the chosen images (B,) at offsets (B,)."""
+        """Crops (B, H, W, C) in uint8 of the chosen images (B,), at offsets (B,)."""
         corner = (chosen * self._rows + top) * self._columns + left
         starts = corner[:, None] + self._below
         return self._strips.index_select(0, starts.view(-1)).view(-1, *self.shape)
 
 
 class _Normalization:
-    """From pixels (B, H, W, C) in uint8 to normalised images (B, C, H, W) in float32."""
+    """Converts uint8 pixels (B, H, W, C) to normalised float32 images (B, C, H, W)."""
 
     def __init__(self, dataset: Dataset, device: torch.device, *, channels_last: bool) -> None:
         mean = torch.tensor(dataset.mean, dtype=torch.float64)
         std = torch.tensor(dataset.std, dtype=torch.float64)
         width = dataset.train.images.shape[3]
-        # Repeated over a row: broadcasting over 3 channels alone is several times slower.
+        # Repeated over a row: broadcasting over only 3 channels is several times slower.
         self._scale = (1 / (255 * std)).float().repeat(width).to(device)
         self._shift = (-mean / std).float().repeat(width).to(device)
         self._format = torch.channels_last if channels_last else torch.contiguous_format
@@ -189,13 +189,13 @@ class _Normalization:
 
 
 def _pixels_first(images: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, H, W, C), in memory too."""
+    """Convert (N, C, H, W) to (N, H, W, C), in memory too."""
     return images.permute(0, 2, 3, 1).contiguous()
 
 
 def _flip(crops: Tensor, flipped: Tensor) -> Tensor:
-    """Mirror the crops (B, H, W, C) that ``flipped`` (B,) marks."""
+    """Mirror the crops (B, H, W, C) where ``flipped`` (B,) is true."""
     both = torch.cat([crops, crops.flip(2)])
-    # Whole images are gathered, with no look at the mask's values: a GPU need not be waited for.
+    # Gather whole images instead of masking: the CPU then need not wait for the GPU.
     chosen = torch.arange(len(crops), device=crops.device) + len(crops) * flipped
     return both.flatten(1).index_select(0, chosen).view(crops.shape)

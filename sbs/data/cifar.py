@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from a local copy or by torchvision's download."""
+"""CIFAR-10 and CIFAR-100, from a local copy or downloaded by torchvision."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SIZE = 32
 
 @dataclass(frozen=True)
 class CifarFacts:
-    """What a whole and unaltered copy must be.
+    """Facts that a complete and unchanged copy of a dataset agrees with.
 
     Attributes:
         classes: number of classes.
         label: column of the labels in the parquet layout.
-        digest: :func:`sbs.data.images.content_digest`, or None where no copy was at hand to take
-            it from; then counts, shapes and the images' own checksums are all that is checked of
-            a parquet copy. torchvision's files have checksums of their own.
+        digest: :func:`sbs.data.images.content_digest`; None if no copy was available to compute
+            it. Then a parquet copy is checked only by counts, shapes and the checksums of its
+            images. torchvision's files have their own checksums.
     """
 
     classes: int
@@ -56,16 +56,16 @@ CIFAR = {
 
 
 def load(name: str, directory: Path | None, cache: Path) -> Dataset:
-    """CIFAR images, checked.
+    """Read and check the CIFAR images.
 
     Args:
         name: ``cifar10`` or ``cifar100``.
-        directory: folder with a local copy, in the Hugging Face parquet layout or torchvision's,
-            which is only read; None: download.
-        cache: folder for the download, and for what comes out of a local archive.
+        directory: folder with a local copy (Hugging Face's parquet files or torchvision's layout);
+            nothing is written there. None: download.
+        cache: folder for the download, and for an unpacked local archive.
 
     Raises:
-        SBSError: a file is missing, truncated or altered, or a count is wrong; or no download.
+        SBSError: a file is missing, truncated or changed; a count is wrong; the download failed.
     """
     facts = CIFAR[name]
     files = _parquet_files(name, directory) if directory is not None else None
@@ -79,13 +79,13 @@ def load(name: str, directory: Path | None, cache: Path) -> Dataset:
     if facts.digest is not None and dataset.digest != facts.digest:
         raise SBSError(
             f"{files['train']} and {files['test'].name}: not the published {name}: images or "
-            f"labels were altered (content digest {dataset.digest}); fetch the copy again"
+            f"labels were changed (content digest {dataset.digest}); fetch the copy again"
         )
     return dataset
 
 
 def _parquet_files(name: str, directory: Path) -> dict[str, Path] | None:
-    """One file a split in the parquet layout, or None if there is no such layout."""
+    """The parquet file of each split, or None if the folder has no parquet files."""
     for folder in (directory / name, directory, *sorted((directory / name).glob("*/"))):
         found = {split: sorted(folder.glob(f"{split}-*.parquet")) for split in SPLITS}
         if not any(found.values()):
@@ -102,7 +102,7 @@ def _parquet_files(name: str, directory: Path) -> dict[str, Path] | None:
 
 def _read_parquet(path: Path, facts: CifarFacts) -> ImageSet:
     try:
-        # Not read_table: that would take folder names such as label=3 for columns.
+        # Not read_table: it would read folder names such as label=3 as columns.
         with pq.ParquetFile(path) as file:
             missing = {"img", facts.label} - set(file.schema_arrow.names)
             table = file.read(["img", facts.label]) if not missing else None
@@ -118,13 +118,13 @@ def _read_parquet(path: Path, facts: CifarFacts) -> ImageSet:
     labels = table[facts.label]
     if labels.null_count or not is_integer(labels.type):
         raise SBSError(
-            f"{path}: column {facts.label} is not all whole numbers; fetch the file again"
+            f"{path}: column {facts.label} must contain only integers; fetch the file again"
         )
     images = np.empty((len(table), SIZE, SIZE, 3), np.uint8)
     for number, row in enumerate(table["img"].to_pylist()):
         try:
             images[number] = _decoded(row["bytes"])
-        # SyntaxError is Pillow's for a broken PNG; the last two, for a row that holds no image.
+        # Pillow raises SyntaxError for a broken PNG; the last two errors mean a row without image.
         except (OSError, SyntaxError, ValueError, TypeError, KeyError) as error:
             raise SBSError(
                 f"{path}: image {number} is damaged ({error}); fetch the file again"
@@ -134,7 +134,7 @@ def _read_parquet(path: Path, facts: CifarFacts) -> ImageSet:
 
 def _decoded(content: bytes) -> npt.NDArray[np.uint8]:
     """Pixels (H, W, 3) of an encoded image."""
-    # Decoding skips some of a PNG's checksums and then gives altered pixels; verify checks all.
+    # Decoding skips some checksums of a PNG, so it can return changed pixels; verify checks all.
     with Image.open(io.BytesIO(content)) as image:
         image.verify()
     with Image.open(io.BytesIO(content)) as image:
@@ -147,7 +147,7 @@ def _decoded(content: bytes) -> npt.NDArray[np.uint8]:
 def _read_torchvision(
     name: str, directory: Path | None, cache: Path
 ) -> tuple[dict[str, Path], dict[str, ImageSet]]:
-    """Source and images of each split, from files that match torchvision's checksums."""
+    """Source and images of each split, from files that pass torchvision's checksums."""
     from torchvision.datasets import CIFAR10, CIFAR100
 
     kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
@@ -160,8 +160,8 @@ def _read_torchvision(
     except (RuntimeError, OSError, EOFError, HTTPException, tarfile.TarError) as error:
         raise SBSError(
             f"{directory or cache}: cannot get {name} ({error}); try again, or put a copy "
-            "(torchvision's layout or the Hugging Face parquet files) into a folder and name that "
-            "folder in data.directory or SBS_DATA_DIR"
+            "(torchvision's layout or the Hugging Face parquet files) into a folder and set "
+            "data.directory or SBS_DATA_DIR to it"
         ) from error
     files = dict.fromkeys(SPLITS, root / kind.base_folder)
     return files, {
@@ -171,7 +171,7 @@ def _read_torchvision(
 
 
 def _local_root(name: str, kind: Any, directory: Path, cache: Path) -> Path:
-    """Folder that holds torchvision's folder, every file of it checked; an archive is unpacked."""
+    """Folder that contains torchvision's folder, after checking every file; unpacks an archive."""
     from torchvision.datasets.utils import check_integrity, extract_archive
 
     for root in (directory, directory / name):
@@ -206,12 +206,12 @@ def _check_split(split: ImageSet, name: str, facts: CifarFacts, source: Path) ->
     if values.tolist() != list(range(facts.classes)):
         raise SBSError(
             f"{source}: the {name} split has {len(values)} classes, expected {facts.classes} "
-            f"(0 to {facts.classes - 1}); is it another dataset? fetch it again"
+            f"(0 to {facts.classes - 1}); is it another dataset? fetch the right one"
         )
     expected = IMAGES[name]
     each = expected // facts.classes
     if not (counts == each).all():
         raise SBSError(
             f"{source}: the {name} split has {len(split.labels)} images, {counts.min()} to "
-            f"{counts.max()} a class; expected {expected}, {each} a class; fetch it again"
+            f"{counts.max()} per class; expected {expected}, {each} per class; fetch it again"
         )

@@ -1,4 +1,4 @@
-"""The real 8x8 handwritten digits that ship inside scikit-learn (UCI, 1797 images)."""
+"""The real 8x8 handwritten digits that scikit-learn includes (UCI, 1797 images)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SPLIT_SEED = 0
 
 
 def load(name: str, directory: Path | None, cache: Path) -> Dataset:
-    """Digits as 1x8x8 images, a quarter of each class held out for testing.
+    """Digits as 1x8x8 images; a quarter of each class is the test set.
 
-    The split never changes, so that results compare. Pixel values 0 to 16 become 0 to 255.
-    They come with scikit-learn: neither a folder nor a download is needed.
+    The split is fixed, so that results are comparable. Pixel values 0 to 16 are scaled to 0 to 255.
+    scikit-learn includes the images, so ``directory`` and ``cache`` are not used.
     """
     images, labels = sklearn_digits(return_X_y=True)
     pixels = np.rint(images * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)

@@ -1,4 +1,4 @@
-"""From a source of images to the one file that training reads."""
+"""Fetch a dataset and write the one file that training reads."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def fetch(name: str, output: Path, directory: Path | None = None) -> Dataset:
     Args:
         name: a registered dataset.
         output: the file to write.
-        directory: folder with a local copy; by default the one named by ``SBS_DATA_DIR``, and
-            without that a download.
+        directory: folder with a local copy; default: the folder in ``SBS_DATA_DIR``; without
+            that, download.
 
     Raises:
-        SBSError: an unknown name, or no whole and unaltered copy to be had.
+        SBSError: the name is not registered, or there is no complete and unchanged copy.
     """
     if directory is None and os.environ.get(DATA_DIR):
         directory = Path(os.environ[DATA_DIR])

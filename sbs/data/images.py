@@ -1,4 +1,4 @@
-"""Datasets in memory and on disk: uint8 images, one verified file each."""
+"""Datasets in memory and on disk: uint8 images; each dataset is one verified file."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Dataset:
     """A dataset with its statistics.
 
     Attributes:
-        name: its name.
+        name: name of the dataset.
         train: training images.
         test: test images.
         classes: number of classes.
-        mean: what batches subtract from each channel, pixels in [0, 1]: the mean over the
-            training images, or what :meth:`normalized_by` was told.
-        std: what they divide by, the standard deviation likewise.
-        digest: digest of the content, whatever the order of the images.
+        mean: mean of each channel that batches subtract, for pixels in [0, 1]: that of the
+            training images, or the one given to :meth:`normalized_by`.
+        std: standard deviation of each channel that batches divide by, from the same source.
+        digest: digest of the content; does not depend on the order of the images.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Dataset:
 
     @property
     def normalization(self) -> Normalization:
-        """How batches normalise the images: by mean and std."""
+        """Mean and standard deviation that batches normalise with."""
         return Normalization(mean=self.mean, std=self.std)
 
     def normalized_by(self, normalization: Normalization, source: str) -> Dataset:
@@ -58,7 +58,7 @@ class Dataset:
 
         Args:
             normalization: mean and standard deviation of each channel.
-            source: where they are given, for the error.
+            source: where these values come from, for the error message.
 
         Raises:
             SBSError: the images have another number of channels.
@@ -70,13 +70,13 @@ class Dataset:
 
 
 def make_dataset(name: str, train: ImageSet, test: ImageSet, classes: int) -> Dataset:
-    """A dataset from its images, with statistics and digest."""
+    """Build a dataset from its images; compute statistics and digest."""
     mean, std = channel_statistics(train.images)
     return Dataset(name, train, test, classes, mean, std, content_digest(train, test))
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, exactly, by counting pixel values."""
+    """Exact mean and standard deviation of each channel, from the counts of pixel values."""
     means, deviations = [], []
     values = np.arange(256) / 255
     for channel in range(images.shape[1]):
@@ -89,9 +89,9 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def content_digest(*splits: ImageSet) -> str:
-    """SHA-256 over the sorted digests of all images with their labels, split by split.
+    """SHA-256 over the sorted digests of all images and their labels, split by split.
 
-    Two copies of a dataset in different orders agree.
+    Copies of a dataset with different orders of the images have the same digest.
     """
     total = hashlib.sha256()
     for split in splits:
@@ -105,7 +105,7 @@ def content_digest(*splits: ImageSet) -> str:
 
 
 def save_dataset(dataset: Dataset, path: Path) -> None:
-    """Write a dataset as one file with a checksum, whole or not at all."""
+    """Write a dataset as one file with a checksum, atomically."""
     facts = {
         "format": FORMAT,
         "name": dataset.name,
@@ -121,7 +121,7 @@ def load_dataset(path: Path) -> Dataset:
     """Read and verify a dataset that :func:`save_dataset` wrote.
 
     Raises:
-        SBSError: the file is missing, truncated, altered, or not such a file.
+        SBSError: the file is missing, truncated, changed, or of another kind.
     """
     path = Path(path)
     command = f"`sbs fetch {path.stem} --output {path}`"
@@ -146,7 +146,7 @@ def _tensors(dataset: Dataset) -> dict[str, Tensor]:
 
 def _dataset(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Dataset:
     if facts["format"] != FORMAT:
-        raise ValueError(f"format {facts['format']}, this version reads {FORMAT}")
+        raise ValueError(f"format {facts['format']}, but this version reads format {FORMAT}")
     return Dataset(
         facts["name"],
         ImageSet(tensors["train_images"], tensors["train_labels"]),

@@ -1,9 +1,9 @@
 """Compressed networks as files: packed integer codes with their scales, and a JSON header.
 
-The file is safetensors with a checksum (:mod:`sbs.runtime.tensor_files`). Its facts are the header:
-network, policy, normalisation of the images, and for every quantized layer bitwidth, shape and
-grid. A tensor ``<layer>.codes`` holds packed codes (:mod:`sbs.quantization.packing`); all other
-tensors, such as those of batch norms, are in single precision.
+The file is safetensors with a checksum (:mod:`sbs.runtime.tensor_files`). The header is stored as
+its facts: network, policy, normalisation of the images, and for every quantized layer its bitwidth,
+shape and grid. A tensor ``<layer>.codes`` holds packed codes (:mod:`sbs.quantization.packing`).
+Other tensors, such as those of batch norms, are stored in single precision.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of an exported network.
+    """Sizes of an exported network, in bytes.
 
     Attributes:
-        claimed: of the weights by the cost model, ``elements x bits / 8``; the unit of Table 2.
-        packed: of the packed weights.
-        file: of the file, with batch norms, ranges and header.
+        claimed: weights according to the cost model, ``elements x bits / 8``; unit of Table 2.
+        packed: packed weights.
+        file: the whole file, with batch norms, ranges and header.
     """
 
     claimed: float
@@ -51,16 +51,16 @@ class Sizes:
 def export(
     model: nn.Module, policy: Policy, path: Path, normalization: Normalization | None = None
 ) -> Sizes:
-    """Write a network of a policy.
+    """Write the network of a policy, atomically.
 
     Args:
         model: network of :func:`sbs.surgery.networks.quantized_network`, with trained weights.
         policy: its policy.
-        path: file to write, whole or not at all.
-        normalization: that of the images that the network takes, if it is to be known.
+            path: file to write.
+            normalization: of the network's input images; None stores none.
 
     Raises:
-        SBSError: weights do not lie on the grid of their bitwidth.
+        SBSError: weights are not on the grid of their bitwidth.
     """
     state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     quantizer = get_quantizer(policy.quantizer)
@@ -89,7 +89,7 @@ def export(
 
 
 def load(path: Path) -> tuple[nn.Module, Policy]:
-    """The network of an exported file, for inference: its weights are the decoded ones.
+    """Load the network of an exported file, for inference, with decoded weights.
 
     Raises:
         SBSError: the file is missing, damaged, or was not written by :func:`export`.
@@ -98,7 +98,9 @@ def load(path: Path) -> tuple[nn.Module, Policy]:
     if header.get("kind") != KIND:
         raise SBSError(f"{path}: not an exported network; write one with `sbs export`")
     if header["version"] != VERSION:
-        raise SBSError(f"{path}: format {header['version']}, this reads {VERSION}; {REMEDY}")
+        raise SBSError(
+            f"{path}: format {header['version']}, but this version reads {VERSION}; {REMEDY}"
+        )
     try:
         policy = Policy.model_validate(header["policy"])
         spec = get_spec(policy.network)
@@ -117,7 +119,7 @@ def load(path: Path) -> tuple[nn.Module, Policy]:
 
 
 def is_export(path: Path) -> bool:
-    """Whether a file was written by :func:`export`, as far as its header tells."""
+    """Whether :func:`export` wrote the file, judged by its header."""
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {})[FACTS])
@@ -127,7 +129,7 @@ def is_export(path: Path) -> bool:
 
 
 def _layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Convolutions and linear layers, DQ's parametrized ones among them, by name."""
+    """Convolutions and linear layers by name, including the parametrized ones of DQ."""
     return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
 

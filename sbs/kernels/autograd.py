@@ -1,4 +1,4 @@
-"""The compiled kernels as functions with gradients."""
+"""The compiled kernels as autograd functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Standardize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, w: Tensor, mask: Tensor | None) -> Tensor:
-        """Computes and saves what the gradients need."""
+        """Compute, and save what the gradients need."""
         result: Tensor
         result, inverse = torch.ops.sbs.standardize(_dense(w.detach()), mask)
         ctx.save_for_backward(inverse)
@@ -23,13 +23,13 @@ class Standardize(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        """Gradients of the tensors among the arguments of :meth:`forward`."""
+        """Gradients of the tensor arguments of :meth:`forward`."""
         (inverse,) = ctx.saved_tensors
         return grads[0] * inverse, None
 
 
 class Quantize(torch.autograd.Function):
-    """A quantizer alone, with gates or at a fixed bitwidth."""
+    """One quantizer, with gates or at a fixed bitwidth."""
 
     @staticmethod
     def forward(
@@ -42,7 +42,7 @@ class Quantize(torch.autograd.Function):
         guess: int,
         clip_only: bool,
     ) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Computes, and saves what the gradients need."""
+        """Compute, and save what the gradients need."""
         x = _dense(x)
         y, raw, metrics, bits = torch.ops.sbs.quantize(
             x, interval, thresholds, bitwidths, guess, signed
@@ -55,7 +55,7 @@ class Quantize(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the tensors among the arguments of :meth:`forward`."""
+        """Gradients of the tensor arguments of :meth:`forward`."""
         x, interval, thresholds, raw, metrics = ctx.saved_tensors
         grad_y = torch.zeros_like(x) if grads[0] is None else grads[0]
         results = torch.ops.sbs.quantize_backward(
@@ -73,11 +73,11 @@ class Quantize(torch.autograd.Function):
 
 
 class FixedPoint(torch.autograd.Function):
-    """DQ's quantizer."""
+    """Quantizer of DQ."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Tensor, largest: Tensor, signed: bool) -> Tensor:
-        """Computes, and saves what the gradients need."""
+        """Compute, and save what the gradients need."""
         x = _dense(x)
         ctx.save_for_backward(x, step, largest)
         ctx.signed = signed
@@ -86,7 +86,7 @@ class FixedPoint(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the tensors among the arguments of :meth:`forward`."""
+        """Gradients of the tensor arguments of :meth:`forward`."""
         results = torch.ops.sbs.fixed_point_backward(grads[0], *ctx.saved_tensors, ctx.signed)
         return *results, None
 
@@ -111,7 +111,7 @@ class NormQuantize(torch.autograd.Function):
         relu: bool,
         keep: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor, int]:
-        """Computes, and saves what the gradients need."""
+        """Compute, and save what the gradients need."""
         y, kept, raw_gates, metrics, mean, inverse, bits = torch.ops.sbs.norm_quantize(
             raw,
             weight,
@@ -141,7 +141,7 @@ class NormQuantize(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the tensors among the arguments of :meth:`forward`."""
+        """Gradients of the tensor arguments of :meth:`forward`."""
         raw, kept, weight, bias, mean, inverse, interval, thresholds, raw_gates, metrics = (
             ctx.saved_tensors
         )
@@ -171,7 +171,7 @@ def _or_zeros(grad: Tensor | None, like: Tensor) -> Tensor:
 
 
 def _dense(x: Tensor) -> Tensor:
-    """``x``, copied if it does not fill its memory without gaps."""
+    """``x``; copied if its memory has gaps."""
     if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
         return x
     return x.contiguous()

@@ -1,4 +1,4 @@
-"""The reference functions, on GPUs as one fused kernel each by torch.compile."""
+"""The reference functions; on GPUs torch.compile fuses each into one kernel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def reference(x: Tensor, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """A reference function with its options, compiled if ``x`` is on a GPU."""
+    """A reference function with its options bound; compiled if ``x`` is on a GPU."""
     if x.device.type == "cuda":
         return compiled(function, tuple(options.items()))
     return partial(function, **options)
@@ -22,7 +22,7 @@ def reference(x: Tensor, function: Callable[..., Any], **options: Any) -> Callab
 def compiled(
     function: Callable[..., Any], options: tuple[tuple[str, Any], ...]
 ) -> Callable[..., Any]:
-    """``function`` with its options as one fused kernel, for tensors of any shape."""
+    """``function`` with its options bound, as one fused kernel for tensors of any shape."""
     readable = partial(function, **dict(options))
 
     def call(*tensors: Tensor) -> Any:
@@ -37,10 +37,12 @@ def compiled(
             return fast[0](*tensors)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # a missing compiler shows itself in many ways
+        except Exception as error:  # a missing compiler raises many kinds of errors
             if fast[0] is readable:
                 raise
-            warnings.warn(f"torch.compile failed, slower code stands in: {error}", stacklevel=2)
+            warnings.warn(
+                f"torch.compile failed, falling back to eager PyTorch: {error}", stacklevel=2
+            )
             fast[0] = readable
             return readable(*tensors)
 

@@ -1,12 +1,14 @@
 """Fast versions of the quantizers.
 
-In the forward pass gates are exactly 0 or 1, so by Theorem 1 the gated value is plain quantization
-at the selected bitwidth; offsets enter only the gradients of the gates, as inner products
-``<dL/dy, z_b>`` that the backward pass recomputes. So quantization is one pass over memory forward
-and one backward. On CPUs they are compiled C++ (:mod:`sbs.kernels.build`). On GPUs
-torch.compile fuses the reference functions of :mod:`sbs.quantization`. Where no compiler is, those
-functions run as they are. Everywhere values in bf16 are quantized in single precision, and the
-result is rounded to bf16.
+In the forward pass gates are exactly 0 or 1. So by Theorem 1 the gated value equals plain
+quantization at the selected bitwidth. The offsets are needed only for the gradients of the gates,
+as inner products ``<dL/dy, z_b>``, which the backward pass recomputes. So quantization needs one
+pass over memory forward and one backward.
+
+On CPUs the kernels are compiled C++ (:mod:`sbs.kernels.build`). On GPUs torch.compile fuses the
+reference functions of :mod:`sbs.quantization`. Without a compiler, the reference functions run
+uncompiled. In all cases bf16 values are quantized in single precision, and the result is rounded
+to bf16.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ WIDE = {
     torch.float64: torch.float64,
     torch.bfloat16: torch.float32,
 }
-"""Element types with a kernel, and the type of the parameters that go with each."""
+"""Element types that have a kernel, and the parameter type for each."""
 
 
 class Quantized(NamedTuple):
@@ -38,9 +40,9 @@ class Quantized(NamedTuple):
 
     Attributes:
         values: quantized values, shaped like the input.
-        gates: K-1 raw gates (not yet nested), differentiable in the thresholds.
+        gates: K-1 gates before nesting, differentiable in the thresholds.
         metrics: K-1 metrics, without gradient.
-        bits: selected bitwidth where that is known without waiting for the device.
+        bits: selected bitwidth; None if reading it would have to wait for the device.
     """
 
     values: Tensor
@@ -56,9 +58,9 @@ class QuantizerSpec:
     Attributes:
         thresholds: K-1 thresholds; none for a fixed bitwidth.
         bitwidths: K nesting bitwidths.
-        signed: map of Eq. 2 if true, of Eq. 1 if false.
-        guess: bitwidth that will probably be selected; a wrong guess costs time alone.
-        clip_only: PACT's rule for the interval's gradient: what is clipped counts alone. For a
+        signed: use the map of Eq. 2; otherwise that of Eq. 1.
+        guess: bitwidth that will probably be selected; a wrong guess only costs time.
+        clip_only: PACT's rule for the interval's gradient: it comes only from clipped values. For a
             fixed bitwidth.
     """
 
@@ -70,18 +72,18 @@ class QuantizerSpec:
 
     @property
     def operands(self) -> tuple[Tensor, Bitwidths, bool, int, bool]:
-        """As the functions of :mod:`sbs.kernels.autograd` take them."""
+        """Arguments for the functions of :mod:`sbs.kernels.autograd`."""
         return self.thresholds, self.bitwidths, self.signed, self.guess, self.clip_only
 
 
 def fixed(x: Tensor, bits: int, *, signed: bool, clip_only: bool = False) -> QuantizerSpec:
-    """A single bitwidth for values like ``x``."""
+    """Spec of one fixed bitwidth, for values of the type and device of ``x``."""
     none = x.new_empty(0, dtype=WIDE.get(x.dtype, x.dtype))
     return QuantizerSpec(none, Bitwidths([bits]), signed, bits, clip_only)
 
 
 def standardize(w: Tensor, mask: Tensor | None) -> Tensor:
-    """:func:`sbs.quantization.uniform.standardize`, fast."""
+    """Fast version of :func:`sbs.quantization.uniform.standardize`."""
     if _has_kernel(w, w):
         result: Tensor = functions.Standardize.apply(w, mask)
         return result
@@ -89,10 +91,10 @@ def standardize(w: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def fake_quantize(x: Tensor, interval: Tensor, bits: int, *, signed: bool) -> Tensor:
-    """:func:`sbs.quantization.uniform.fake_quantize`, fast.
+    """Fast version of :func:`sbs.quantization.uniform.fake_quantize`.
 
-    Here and below ``interval`` is a parameter of any sign:
-    :func:`sbs.quantization.uniform.effective_interval` of it is used.
+    Here and below ``interval`` is a parameter that can be negative; it is replaced by its
+    :func:`sbs.quantization.uniform.effective_interval`.
     """
     if _has_kernel(x, interval):
         y: Tensor = functions.Quantize.apply(x, interval, *fixed(x, bits, signed=signed).operands)[
@@ -104,7 +106,7 @@ def fake_quantize(x: Tensor, interval: Tensor, bits: int, *, signed: bool) -> Te
 
 
 def pact(x: Tensor, clip: Tensor, bits: int) -> Tensor:
-    """:func:`sbs.quantization.peers.pact_activation`, fast."""
+    """Fast version of :func:`sbs.quantization.peers.pact_activation`."""
     if _has_kernel(x, clip):
         spec = fixed(x, bits, signed=False, clip_only=True)
         y: Tensor = functions.Quantize.apply(x, clip, *spec.operands)[0]
@@ -114,7 +116,7 @@ def pact(x: Tensor, clip: Tensor, bits: int) -> Tensor:
 
 
 def fixed_point(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
-    """:func:`sbs.quantization.peers.dq_fake_quantize`, fast."""
+    """Fast version of :func:`sbs.quantization.peers.dq_fake_quantize`."""
     if _has_kernel(x, step):
         y: Tensor = functions.FixedPoint.apply(x, step, largest, signed)
         return y
@@ -123,7 +125,7 @@ def fixed_point(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Te
 
 
 def gated_fake_quantize(x: Tensor, interval: Tensor, spec: QuantizerSpec) -> Quantized:
-    """:func:`sbs.quantization.gates.gated_fake_quantize`, fast; bitwidths are taken to nest."""
+    """Fast version of :func:`sbs.quantization.gates.gated_fake_quantize`."""
     if _has_kernel(x, interval):
         return Quantized(*functions.Quantize.apply(x, interval, *spec.operands))
     function = reference(x, _gated_quantize, bitwidths=spec.bitwidths, signed=spec.signed)
@@ -154,7 +156,7 @@ def _fixed_point(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> T
 
 
 def _wide(x: Tensor) -> Tensor:
-    """``x`` in the type that quantizers compute in, which half precision is too coarse for."""
+    """``x`` in the type that quantizers compute in; half precision is too coarse."""
     return x.to(WIDE.get(x.dtype, x.dtype))
 
 

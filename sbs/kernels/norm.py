@@ -1,4 +1,4 @@
-"""Batch norm, addition, ReLU and the quantizer behind them as one pass over memory."""
+"""Batch norm, addition, ReLU and the following quantizer in one pass over memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sbs.kernels.fused import WIDE, Quantized, QuantizerSpec
 
 @dataclass(frozen=True)
 class Norm:
-    """Batch norm of a training step, or with running statistics.
+    """A batch norm, in training or with running statistics.
 
     Attributes:
         weight: scale (C,).
         bias: shift (C,).
-        running_mean: updated in place in training.
-        running_var: likewise.
+        running_mean: running mean (C,); updated in place in training.
+        running_var: running variance (C,); updated in place in training.
         training: use the statistics of the batch.
         momentum: weight of the batch in the running statistics.
         eps: added to the variance.
@@ -37,7 +37,7 @@ class Norm:
 
 
 def joins_norm(raw: Tensor) -> bool:
-    """Whether :func:`norm_quantize` has a kernel for a batch norm over ``raw``."""
+    """Whether :func:`norm_quantize` has a kernel for a batch norm of ``raw``."""
     return (
         raw.dim() == 4
         and raw.numel() > raw.shape[1]
@@ -58,19 +58,19 @@ def norm_quantize(
     relu: bool,
     keep: bool,
 ) -> tuple[Quantized, Tensor | None]:
-    """Batch norm, addition, ReLU and quantizer at once.
+    """Batch norm, addition, ReLU and quantizer in one operation.
 
     Args:
-        raw: (N, C, H, W) with :func:`joins_norm`.
-        norm: what is applied to it first.
-        residual: what is added, shaped like ``raw``.
+        raw: (N, C, H, W); :func:`joins_norm` must be true for it.
+        norm: batch norm, applied first.
+        residual: tensor to add, shaped like ``raw``, or None.
         interval: scalar v.
-        spec: bitwidths.
+        spec: bitwidths of the quantizer.
         relu: apply a ReLU after the addition.
-        keep: return the quantizer's input too.
+        keep: also return the quantizer's input.
 
     Returns:
-        the quantizer's output, and its input if ``keep`` or if there is a residual.
+        the quantizer's output; its input if ``keep`` or if there is a residual, else None.
     """
     if residual is not None:
         residual = residual.to(raw.dtype).contiguous(memory_format=torch.channels_last)
@@ -82,7 +82,7 @@ def norm_quantize(
 
 
 def norm_reference(raw: Tensor, norm: Norm, residual: Tensor | None, *, relu: bool) -> Tensor:
-    """The quantizer's input by PyTorch's own functions."""
+    """Input of the quantizer, computed by PyTorch's own functions."""
     x = F.batch_norm(
         raw,
         norm.running_mean,

@@ -1,6 +1,6 @@
-"""Compression methods: each is a file or a folder here, or a module of another package.
+"""Compression methods. Each is a file or a folder here, or a module of another package.
 
-A method is a :class:`sbs.registry.methods.Method` among the ``METHODS`` of its module. Its search
-is imported on demand, so that a search depends on the code of its own method alone: an edit of one
-method makes the results of no other stale.
+A method is a :class:`sbs.registry.methods.Method` in the ``METHODS`` of its module. Its search is
+imported on demand, so a search depends only on the code of its own method: editing one method does
+not make the results of others out of date.
 """

@@ -1,4 +1,4 @@
-"""What a search gets, and what it gives."""
+"""Input and result of a search."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ S = TypeVar("S", bound=BaseModel)
 
 @dataclass(frozen=True)
 class SearchContext:
-    """Everything that a search may use.
+    """Everything that a search can use.
 
     Attributes:
-        method: facts of the method.
-        spec: the network's description.
-        model: the pretrained network M0, plain, on the device; the method may take it apart.
-        shapes: its layers, in forward order.
-        make_batches: training images in batches of a size.
+        method: the registered method.
+        spec: description of the network.
+        model: the pretrained network M0, plain, on the device; the method can modify it.
+        shapes: shapes of its layers, in forward order.
+        make_batches: (batch size) -> training batches.
         settings: the search section of the scale.
         sections: the method's own sections.
-        lowest_bits: smallest bitwidth that the method may give a layer.
+        lowest_bits: lowest bitwidth that the method can give a layer.
         runtime: precision and memory format.
-        device: where to compute.
-        seed: seed of everything random.
-        resume: folder for the state of a search in progress.
-        identity: digests of all that decides the result.
-        reporter: where progress goes.
-        image: (C, H, W) of an image.
+        device: device to compute on.
+        seed: seed of all random choices.
+        resume: folder of the state of an unfinished search.
+        identity: digests of everything that decides the result.
+        reporter: writes the progress.
+        image: shape (C, H, W) of an image.
     """
 
     method: Method
@@ -68,14 +68,14 @@ class SearchContext:
 
     @cached_property
     def batches(self) -> TrainBatches:
-        """Training images in batches of the search."""
+        """Training batches with the batch size of the search."""
         return self.make_batches(self.settings.batch_size)
 
     def section(self, kind: type[S]) -> S:
-        """The method's own section of a type.
+        """The method's own section of type ``kind``.
 
         Raises:
-            SBSError: the settings have none.
+            SBSError: the settings have no such section.
         """
         found = next((one for one in self.sections.values() if isinstance(one, kind)), None)
         if found is None:
@@ -84,18 +84,18 @@ class SearchContext:
 
     @property
     def layer_names(self) -> list[str]:
-        """Convolutions and linear layers in forward order."""
+        """Names of the convolutions and linear layers, in forward order."""
         return [shape.name for shape in self.shapes]
 
     def fit(
         self, task: Task, settings: TrainSettings | None = None, batches: Batches | None = None
     ) -> Progression:
-        """Train a task of the search, or go on with it.
+        """Train a task of the search, or resume it.
 
         Args:
-            task: what to train.
-            settings: schedule, by default that of the search.
-            batches: images, by default all training images.
+            task: task to train.
+            settings: training settings; default: those of the search.
+            batches: training batches; default: all training images.
         """
         return fit(
             task,
@@ -110,7 +110,7 @@ class SearchContext:
         )
 
     def exact_cost(self) -> Callable[[Policy], float]:
-        """Exact cost of a policy in the resource of the search; ask before surgery."""
+        """Function of a policy: its exact cost in the search's resource. Call before surgery."""
         prunables = self.spec.prunables(self.model)
 
         def cost_of(policy: Policy) -> float:
@@ -119,10 +119,10 @@ class SearchContext:
         return cost_of
 
     def target_cost(self) -> float | None:
-        """The cost to land on, in the unit of the resource; None if λ is fixed. Before surgery.
+        """The target cost, in the unit of the resource; None if λ is fixed. Call before surgery.
 
         Raises:
-            SBSError: the method cannot get the network so small.
+            SBSError: the method cannot reach this cost.
         """
         if self.settings.target is None:
             return None
@@ -139,14 +139,14 @@ class SearchContext:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The policy, and what finding it took.
+    """The policy of a search, and how it was found.
 
     Attributes:
-        policy: what was found.
-        state: weights (and intervals, if the method has any) at the end, unpruned.
-        target: the cost that was asked for, or None.
+        policy: the policy.
+        state: unpruned weights (and intervals, if there are any) at the end of the search.
+        target: target cost, or None.
         progression: time and history.
-        trajectory: where the gates were during the search.
+        trajectory: the gates during the search.
     """
 
     policy: Policy

@@ -1,4 +1,4 @@
-"""Fixed precision: the same bitwidth everywhere, nothing to search."""
+"""Fixed precision: the same bitwidth everywhere, without a search."""
 
 from __future__ import annotations
 

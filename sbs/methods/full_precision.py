@@ -1,4 +1,4 @@
-"""Full precision: the pretrained network that all methods start from."""
+"""Full precision: the pretrained network from which all methods start."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""λ of Eq. 13: fixed, or steered so that the search lands on a target cost.
+"""λ of Eq. 13: constant, or steered to a target cost.
 
-Steered, λ is the multiplier of the constraint ``log R = log target``, of either sign, and a
-proportional-integral controller sets it. The set-point falls from the starting cost to the middle
-of the target band, geometrically over the first part of the search, and stays there. Above the
-set-point λ is positive and closes gates; below it, λ is negative and reopens those that were
-closed last, so that the rest of the search can exchange gates at a constant cost.
+Steered, λ is the multiplier of the constraint ``log R = log target``; it can be negative. A
+proportional-integral controller sets it. The set-point of the cost falls geometrically from the
+initial cost to the middle of the target band, over the first part of the search, and then stays
+there. Above the set-point λ is positive and closes gates. Below it λ is negative and reopens the
+gates that closed last. So the rest of the search can exchange gates at a constant cost.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import torch
 from torch import Tensor
 
 BAND = 0.05
-"""A found policy costs at most the target and at most this share less."""
+"""A policy costs at most the target, and at least ``1 - BAND`` of it."""
 
 RAMP = 0.6
-"""Share of the search over which the set-point falls."""
+"""Share of the search during which the set-point falls."""
 
 PROPORTIONAL, INTEGRAL = 60.0, 60.0
-"""Gains, in units of :func:`natural_penalty`; the integral is over the progress from 0 to 1."""
+"""Gains in units of :func:`natural_penalty`; the integral is over the progress from 0 to 1."""
 
 LARGEST_ERROR = 0.5
-"""Errors of log R count at most this much."""
+"""Errors of log R are clipped to this magnitude."""
 
 
 def natural_penalty(threshold_learning_rate: float, steps: int) -> float:
-    """The scale of λ: a threshold moves by about λ · learning rate · steps in a search.
+    """The scale of λ: during a search, a threshold moves by about λ · learning rate · steps.
 
-    Gains in this unit mean the same for any learning rate and length.
+    In this unit, gains mean the same for every learning rate and number of steps.
     """
     return 1 / (threshold_learning_rate * steps)
 
@@ -40,31 +40,31 @@ class FixedPenalty:
         self.value = torch.tensor(penalty, dtype=torch.float64, device=device)
 
     def __call__(self, cost: Tensor, progress: float) -> Tensor:
-        """λ for this step, whatever the cost."""
+        """λ for this step; it does not depend on the cost."""
         return self.value
 
     def state_dict(self) -> dict[str, Tensor]:
-        """A constant has none."""
+        """Empty: a constant has no state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Nothing to take back."""
+        """Do nothing."""
 
 
 class SteeredPenalty:
-    """λ that follows a falling set-point of the cost. Never waits for the device."""
+    """λ that follows a falling set-point of the cost. It never synchronises with the device."""
 
     def __init__(
         self, start: float, target: float, unit: float, steps: int, device: torch.device
     ) -> None:
-        """Start.
+        """Set up the controller.
 
         Args:
             start: cost with all gates open.
-            target: cost to land on.
-            unit: :func:`natural_penalty`.
-            steps: length of the search.
-            device: where the cost is computed.
+            target: target cost.
+            unit: value of :func:`natural_penalty`.
+            steps: number of steps of the search.
+            device: device of the cost.
         """
         self.value = torch.zeros((), dtype=torch.float64, device=device)
         self.integral = torch.zeros_like(self.value)
@@ -77,7 +77,7 @@ class SteeredPenalty:
 
         Args:
             cost: R(α) of this step, a scalar without gradient.
-            progress: share of the search that is done.
+            progress: finished share of the search.
         """
         set_point = torch.lerp(self._log_start, self._log_aim, min(progress / RAMP, 1.0))
         error = (cost.log() - set_point).clamp(-LARGEST_ERROR, LARGEST_ERROR)
@@ -86,7 +86,7 @@ class SteeredPenalty:
         return self.value
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What a resumed search needs to go on as if uninterrupted."""
+        """State of the controller, so that a resumed search equals an uninterrupted one."""
         return {"value": self.value, "integral": self.integral}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

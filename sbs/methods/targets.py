@@ -1,4 +1,4 @@
-"""Whether the searches of a sheet can reach their targets, before anything runs."""
+"""Check before any run that the searches of a sheet can reach their targets."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sbs.registry.methods import method
 
 
 def check_targets(experiments: Iterable[Experiment], scale: Scale) -> None:
-    """Check the target of every row against the smallest network that its method can find.
+    """Check the target of every row against the cheapest network that its method can find.
 
     Args:
         experiments: rows that the scale runs.
-        scale: its dataset decides the shapes, its sections the lowest bits.
+        scale: its dataset determines the shapes, its sections the lowest bits.
 
     Raises:
-        SBSError: a target is out of reach; the row is named.
+        SBSError: a target is out of reach; the message names the row.
     """
     images = dataset(scale.data.dataset)
     for row in experiments:

@@ -1,7 +1,7 @@
 """The networks of the paper, by name.
 
-A module here, or one of another package, registers networks by a dictionary ``NETWORKS`` and a
-function ``spec(name)`` that describes each.
+A module here or in another package registers networks with a dictionary ``NETWORKS``, and a
+function ``spec(name)`` that describes each of them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ __all__ = ["NetworkSpec", "Prunable", "build_network", "get_spec"]
 
 
 def get_spec(name: str) -> NetworkSpec:
-    """Description of a network.
+    """Description of a registered network.
 
     Raises:
-        SBSError: there is no network of this name.
+        SBSError: the name is not registered.
     """
     spec: NetworkSpec = import_module(network(name).module).spec(name)
     return spec
 
 
 def build_network(name: str, classes: int, in_channels: int = 3) -> nn.Module:
-    """A network with fresh weights, drawn from PyTorch's global generator.
+    """A network with new random weights, from PyTorch's global generator.
 
     Raises:
-        SBSError: there is no network of this name, or it cannot read so many channels.
+        SBSError: the name is not registered, or the network does not accept this many channels.
     """
     return get_spec(name).build(classes, in_channels)

@@ -1,4 +1,4 @@
-"""What the graph of a network tells: which convolutions a batch norm follows."""
+"""Facts from the graph of a network: which convolutions a batch norm follows."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from sbs.errors import SBSError
 
 
 def normalized_layers(model: nn.Module) -> frozenset[str]:
-    """Names of the convolutions whose output goes into batch norms and nowhere else.
+    """Names of the convolutions whose output goes only into batch norms.
 
-    The batch norm undoes any scale and shift of their weights. A squeeze-and-excitation layer, a
-    linear layer, or a convolution whose output is also added to something has none that does.
+    The batch norm cancels any scale and shift of their weights. Not included: linear layers,
+    squeeze-and-excitation layers, and convolutions whose output is also added to something.
 
     Args:
+        model: a plain network; not changed.
         model: a plain network; left as it is.
 
     Raises:
@@ -25,7 +26,7 @@ def normalized_layers(model: nn.Module) -> frozenset[str]:
         if node.op == "call_module" and isinstance(modules[node.target], nn.Conv2d):
             readers = [user.op == "call_module" and modules[user.target] for user in node.users]
             all_norms = all(isinstance(reader, nn.BatchNorm2d) for reader in readers)
-            # A convolution may be called at several places.
+            # The forward pass can call a convolution at several places.
             normalized[node.target] = (
                 normalized.get(node.target, True) and bool(readers) and all_norms
             )
@@ -33,7 +34,7 @@ def normalized_layers(model: nn.Module) -> frozenset[str]:
 
 
 class _Tracer(fx.Tracer):
-    """Looks into modules that have parts; what happens inside the others does not matter."""
+    """Traces into modules that have submodules; the insides of the others do not matter."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return next(m.children(), None) is None

@@ -1,8 +1,8 @@
 """ResNets for small images, with 1x1-convolution shortcuts (He et al. 2016, option B).
 
-Post-activation blocks, in the state-dict layout of the public checkpoints of
-chenyaofo/pytorch-cifar-models. The paper's own networks are probably pre-activation; operations
-and memory are the same for both.
+Post-activation blocks, with the parameter names of the public checkpoints of
+chenyaofo/pytorch-cifar-models. The paper's own networks are probably pre-activation; both variants
+have the same operations and memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NETWORKS = {
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut."""
+    """Two 3x3 convolutions and a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         result: Tensor = self.relu2(y + self.downsample(x))
@@ -46,7 +46,7 @@ class BasicBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """Three stages of basic blocks behind one 3x3 convolution; depth 6 n + 2."""
+    """One 3x3 convolution, then three stages of basic blocks; depth 6 n + 2."""
 
     def __init__(
         self,
@@ -69,11 +69,11 @@ class CifarResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if isinstance(module, BasicBlock):
-                # Blocks start as their shortcuts (Goyal et al. 2017): deep networks train at once.
+                # Blocks start as their shortcuts (Goyal et al. 2017), so deep networks train well.
                 nn.init.zeros_(module.bn2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) to logits (N, classes)."""
+        """Map images (N, C, H, W) to logits (N, classes)."""
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         result: Tensor = self.fc(self.avgpool(x).flatten(1))

@@ -1,4 +1,4 @@
-"""What surgery, cost and search need to know of a network besides its modules."""
+"""Description of a network for surgery, cost and search."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prunable:
-    """A convolution that may lose filters, and all that shrinks with it.
+    """A convolution that can lose filters, and the layers that shrink with it.
 
     Attributes:
         layer: the first convolution of a residual block (section 4.2).
-        norms: batch norms over its channels, the one right behind it first.
-        producers: other layers whose filters are the same channels: a depthwise convolution in
-            between, the second squeeze-and-excitation layer.
-        consumers: layers that read the channels.
+        norms: batch norms over its channels; the one directly after it comes first.
+        producers: other layers whose filters are the same channels: the depthwise convolution that
+            follows, and the second squeeze-and-excitation layer.
+        consumers: layers whose input channels these are.
     """
 
     layer: str
@@ -30,17 +30,17 @@ class Prunable:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network by name.
+    """Description of a network.
 
     Attributes:
         name: its name.
-        build: (classes, input channels) -> network with fresh weights.
-        prunables: its prunable convolutions.
-        signed_inputs: names of the layers whose input can be negative.
-        image_size: height and width of the images of the paper's dataset.
-        classes: classes of that dataset.
+        build: (classes, input channels) -> network with new random weights.
+        prunables: (network) -> its prunable convolutions.
+        signed_inputs: (network) -> names of the layers whose input can be negative.
+        image_size: height and width of the images in the paper's dataset.
+        classes: number of classes in that dataset.
         first_layer: name of the layer that reads the image.
-        last_layer: name of the layer that gives the logits.
+        last_layer: name of the layer that outputs the logits.
     """
 
     name: str

@@ -1,9 +1,9 @@
 """torchvision's networks: ResNet-18, ResNet-50 and MobileNetV2 for ImageNet, and the paper's
 MobileNetV3 for CIFAR-100.
 
-MobileNetV3-Large becomes the CIFAR-100 network of appendix G by a stem and a first stride-2 block
-of stride 1 and squeeze widths of exactly a quarter of the expansion; the MAC counts that the
-paper's BOPs imply pin this down.
+The CIFAR-100 network of appendix G is MobileNetV3-Large with three changes: the stem and the first
+stride-2 block have stride 1, and the squeeze widths are exactly a quarter of the expansion. This
+agrees with the MAC counts that follow from the paper's BOPs.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _inverted_v2(model: nn.Module) -> tuple[Prunable, ...]:
 
 
 def _signed_v2(model: nn.Module) -> frozenset[str]:
-    """The image, and the linear bottlenecks that expansions and the last 1x1 layer read."""
+    """The first layer, expansions and the last 1x1 layer (both read linear bottlenecks)."""
     expansions = {prunable.layer for prunable in _inverted_v2(model)}
     return frozenset({"features.0.0", "features.18.0"} | expansions)
 
@@ -190,7 +190,7 @@ def _inverted_v3(model: nn.Module) -> tuple[Prunable, ...]:
 
 
 def _signed_v3(model: nn.Module) -> frozenset[str]:
-    """All but the layers right behind a ReLU: hard-swish and linear outputs can be negative."""
+    """All layers except those after a ReLU: hard-swish and linear outputs can be negative."""
     signed = {
         name for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
     }

@@ -1,9 +1,9 @@
-"""Batch norm that waits for the quantizer behind it, so that both are one pass over memory.
+"""Batch norm that is computed together with the following quantizer, in one pass over memory.
 
-Between a convolution and the quantizer of the next one lie batch norm, often an addition and a
-ReLU: cheap arithmetic, but each a trip through memory. :class:`GatedBatchNorm2d` therefore returns
-a :class:`Pending`, which notes additions and ReLUs, and is computed by whoever needs its values: at
-once with the quantization if that is a quantizer, by PyTorch's own functions otherwise.
+Between a convolution and the quantizer of the next one there is a batch norm, and often an addition
+and a ReLU: cheap arithmetic, but each is a pass over memory. So :class:`GatedBatchNorm2d` returns a
+:class:`Pending` result. It records an addition and a ReLU, and is computed when its values are
+needed: fused with the quantizer if a quantizer needs them, by PyTorch's own functions otherwise.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from sbs.nn.filter_gate import FilterGate
 
 
 class GatedBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm in a quantized network, whose channels pruning gates may close.
+    """Batch norm in a quantized network. Pruning gates can close its channels.
 
-    The gates multiply scale and shift, which costs nothing a pixel: the output of a pruned filter
+    The gates multiply scale and shift, which costs nothing per pixel. The output of a pruned filter
     is zero.
     """
 
     def __init__(self, channels: int, *, private: bool, device: torch.device | None = None) -> None:
-        """Without a gate at first; :meth:`gate_by` adds one.
+        """Create it without a gate; :meth:`gate_by` adds one.
 
         Args:
             channels: C.
-            private: a single quantized layer reads the output, through at most a ReLU.
-            device: where the input will be.
+            private: only one quantized layer reads the output, with at most a ReLU in between.
+            device: device of the input.
         """
         super().__init__(channels, device=device)
         self.private = private
-        # A list hides the gate from module registration: it belongs to its convolution.
+        # In a list the gate is not registered as a submodule; it belongs to its convolution.
         self._gates: list[tuple[FilterGate, bool]] = []
 
     def gate_by(self, gate: FilterGate, *, differentiable: bool) -> None:
-        """Close channels with ``gate``, which gets a gradient from here if ``differentiable``."""
+        """Close channels with ``gate``; it gets a gradient from here if ``differentiable``."""
         self._gates.append((gate, differentiable))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same, or to what will become it."""
+        """Normalise (N, C, H, W); the result is a tensor or a :class:`Pending`."""
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         # With running statistics the kernel has no backward pass.
@@ -54,7 +54,7 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
         return norm_kernels.norm_reference(x, self.operation(), None, relu=False)
 
     def operation(self) -> norm_kernels.Norm:
-        """What this layer does in this step."""
+        """The batch norm of this step, with the gates applied to scale and shift."""
         weight: Tensor = self.weight
         bias: Tensor = self.bias
         for gate, differentiable in self._gates:
@@ -77,10 +77,10 @@ _ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__}
 
 
 class Pending:
-    """A batch norm's output, plus perhaps a residual and a ReLU, not yet computed.
+    """A batch norm's output, perhaps with a residual and a ReLU, that is not computed yet.
 
-    To PyTorch's functions it is a tensor: they compute it first. The exceptions are addition and
-    ReLU, which it notes.
+    PyTorch's functions accept it as a tensor, and compute it first. The exceptions are addition and
+    ReLU, which it records.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Pending:
         self._spent = False
 
     def __add__(self, other: Values | float) -> Values:
-        """Note the residual of a block; anything else is added at once."""
+        """Record the residual of a block; add anything else immediately."""
         added = tensor(other)
         noted = self._residual is None and not self._relu and self._value is None
         if noted and isinstance(added, Tensor) and added.shape == self._raw.shape:
@@ -108,14 +108,14 @@ class Pending:
     __radd__ = __add__
 
     def rectified(self) -> Values:
-        """Note a ReLU."""
+        """Record a ReLU."""
         if self._relu or self._value is not None:
             return F.relu(self.tensor())
         self._spend()
         return Pending(self._norm, self._raw, self._residual, relu=True)
 
     def tensor(self) -> Tensor:
-        """The values."""
+        """The values, computed on first use."""
         if self._value is None:
             self._spend()
             self._value = norm_kernels.norm_reference(
@@ -124,7 +124,7 @@ class Pending:
         return self._value
 
     def quantized(self, interval: Tensor, spec: kernels.QuantizerSpec) -> kernels.Quantized:
-        """The values quantized; they are kept for other readers unless the norm is private."""
+        """The quantized values; the input values are kept too, unless the norm is private."""
         if self._value is not None:
             return kernels.gated_fake_quantize(self._value, interval, spec)
         self._spend()
@@ -140,14 +140,14 @@ class Pending:
         return result
 
     def __getattr__(self, name: str) -> Any:
-        """Attributes and methods of tensors, for hooks that look at the output."""
+        """Attributes and methods of tensors, for hooks that inspect the output."""
         return getattr(self.tensor(), name)
 
     def _spend(self) -> None:
-        """Compute the norm once only: its running statistics move with each time."""
+        """Make sure that the norm runs only once: each run updates its running statistics."""
         if self._spent:
             raise RuntimeError(
-                "the output of a batch norm is read a second time, which its surgery did not know"
+                "fused batch norm: its output has a second consumer that surgery did not find"
             )
         self._spent = True
 
@@ -174,7 +174,7 @@ def _operator(name: str) -> Callable[..., Any]:
     return apply
 
 
-# Python looks operators up in the class, not by __getattr__.
+# Python looks up operators in the class, without __getattr__.
 for _name in ("mul", "rmul", "sub", "rsub", "truediv", "neg", "getitem", "len"):
     setattr(Pending, f"__{_name}__", _operator(f"__{_name}__"))
 
@@ -189,5 +189,5 @@ def tensor(value: Pending) -> Tensor: ...
 @overload
 def tensor(value: T) -> T: ...
 def tensor(value: Any) -> Any:
-    """The values of a :class:`Pending`; anything else as it is."""
+    """The values of a :class:`Pending`; anything else is returned unchanged."""
     return value.tensor() if isinstance(value, Pending) else value

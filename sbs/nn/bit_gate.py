@@ -1,4 +1,4 @@
-"""Quantization gates of a tensor: which of the nesting bitwidths it has (Eq. 10)."""
+"""Quantization gates of a tensor: they select one of the nesting bitwidths (Eq. 10)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sbs.policy import Bitwidths
 from sbs.quantization import gates
 
 METRIC_MOMENTUM = 0.1
-"""Weight of the newest batch in the running mean of the activation metrics, as in batch norm."""
+"""Weight of the newest batch in the running mean of the activation metrics (as in batch norm)."""
 
 
 class BitGate(nn.Module):
-    """Quantization gates of one tensor: K-1 thresholds, and what the gates last were."""
+    """Quantization gates of one tensor: K-1 thresholds, and the gates of the last forward pass."""
 
     frozen: Tensor | None
     mean_metrics: Tensor
@@ -29,13 +29,13 @@ class BitGate(nn.Module):
         track_running_metrics: bool,
         device: torch.device | None = None,
     ) -> None:
-        """Start with every gate open.
+        """Start with all gates open.
 
         Args:
             bitwidths: K nesting bitwidths.
-            track_running_metrics: for activations. Outside training the gates follow the running
-                mean of the metrics, not the batch, as batch norm does.
-            device: where the tensor is.
+            track_running_metrics: for activations. In evaluation, the gates then use the running
+                mean of the metrics instead of the batch's, as batch norm does.
+            device: device of the tensor.
         """
         super().__init__()
         self.bitwidths = bitwidths
@@ -44,13 +44,13 @@ class BitGate(nn.Module):
         self.thresholds = nn.Parameter(torch.zeros(count, device=device))
         self.register_buffer("frozen", None)
         self.register_buffer("mean_metrics", torch.zeros(count, device=device))
-        # Weight of the newest batch: the first one counts in full.
+        # Weight of the newest batch: 1 for the first batch.
         self.register_buffer("momentum", torch.ones((), device=device))
         self.gates: Tensor = torch.ones(count, device=device)
         self._guess = bitwidths.highest
 
     def fake_quantize(self, x: Values, interval: Tensor, *, signed: bool) -> Tensor:
-        """Quantize ``x``, of any shape, with the bitwidth of the moment; note gates and metrics."""
+        """Quantize ``x`` (any shape) at the current bitwidth; record gates and metrics."""
         if self.frozen is not None or (self.track_running_metrics and not self.training):
             self.gates = self.settled()
             return inputs.fake_quantize(x, interval, self.settled_bits(), signed=signed)
@@ -66,13 +66,13 @@ class BitGate(nn.Module):
         return result.values
 
     def settled(self) -> Tensor:
-        """Gates by the running mean of the metrics: what the extracted policy goes by."""
+        """Gates from the running mean of the metrics; the extracted policy uses these."""
         if self.frozen is not None:
             return self.frozen
         return (self.mean_metrics >= self.thresholds).to(self.thresholds.dtype).detach()
 
     def settled_bits(self) -> int:
-        """Bitwidth of the settled gates: the end of their leading run of ones."""
+        """Bitwidth of the settled gates: given by their leading run of ones."""
         return self.bitwidths[int(gates.nested_gates(self.settled()).sum())]
 
     def bits(self) -> Tensor:

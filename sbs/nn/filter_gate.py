@@ -14,22 +14,21 @@ Placement: TypeAlias = Literal["norm", "weight"]
 
 
 class FilterGate(nn.Module):
-    """Pruning gates of one convolution: a threshold a layer, a gate a group (Eq. 11).
+    """Pruning gates of one convolution: one threshold per layer, one gate per group (Eq. 11).
 
-    Batch norm undoes any scaling of its input, so a gate that multiplies the weights before it
-    (``placement="weight"``, Eq. 11 after the inverse map) sees a zero loss gradient. At the scale
-    and shift of the batch norm behind them (``"norm"``) the gate gets the first-order effect of
-    removing the channel. The output of a pruned filter is zero either way.
+    Batch norm cancels any scaling of its input. So a gate that multiplies the weights before it
+    (``placement="weight"``, Eq. 11 after the inverse map) gets a zero loss gradient. A gate on the
+    scale and shift of the following batch norm (``"norm"``) gets the first-order effect of removing
+    the channel. The output of a pruned filter is zero in both cases.
 
-    The group with the largest metric stays open whatever the threshold, so that a layer never
-    loses its last filters.
+    The group with the largest metric always stays open, so a layer never loses its last filters.
 
     Attributes:
-        metrics: of the groups, as last compared with the threshold. Part of the state dict, as
-            the mask is: the policy of a search is read off both, also after its last step.
+        metrics: metrics of the groups at the last update. They and the mask are part of the state
+            dict, because the policy of a search is extracted from both, also after its last step.
         mask: 0/1 for every filter, without gradient.
         per_filter: the mask of this iteration, differentiable in the threshold.
-        frozen: gates of the groups to hold instead, or None.
+        frozen: gates of the groups that replace the computed ones, or None.
     """
 
     metrics: Tensor
@@ -64,12 +63,12 @@ class FilterGate(nn.Module):
         metrics = gates.group_metrics(weight, self.group_size, standardized=self.standardized)
         raw = gates.binary_gate(metrics, self.threshold)
         last = torch.zeros_like(raw).scatter(0, metrics.argmax(keepdim=True), 1.0)
-        # Adds the missing 1 only where the strongest group is closed; its gradient stays.
+        # Add the missing 1 only if the strongest group is closed; its gradient stays.
         self.hold(raw + last * (1 - raw.detach()))
         self.metrics = metrics
 
     def hold(self, group_gates: Tensor) -> None:
-        """Take these gates, one a group, until the next update."""
+        """Use these gates, one per group, until the next update."""
         repeated = group_gates[:, None].expand(-1, self.group_size).reshape(-1)
         self.per_filter = repeated[: self.filters]
         self.mask = self.per_filter.detach()

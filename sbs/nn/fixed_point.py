@@ -1,4 +1,4 @@
-"""DQ's quantizer as a module: step size and range are parameters (Uhlich et al. 2020, U3)."""
+"""Quantizer of DQ as a module: step size and range are parameters (Uhlich et al. 2020, U3)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ACTIVATION_STEP = 2.0**-3
 
 
 class FixedPoint(nn.Module):
-    """Step d and range q_max of one tensor."""
+    """Step size d and range q_max of one tensor."""
 
     def __init__(self, step: float, bits: int, *, signed: bool, device: torch.device) -> None:
-        """Start at a bitwidth.
+        """Start at the given bitwidth.
 
         Args:
             step: initial d.
-            bits: initial bitwidth: q_max is d times the largest level.
-            signed: weights, or activations after a ReLU.
-            device: where the parameters are.
+            bits: initial bitwidth; q_max is d times the largest level.
+            signed: true for weights, false for activations after a ReLU.
+            device: device of the parameters.
         """
         super().__init__()
         self.signed = signed
@@ -34,28 +34,28 @@ class FixedPoint(nn.Module):
         self.step = nn.Parameter(torch.tensor(step, device=device))
         self.largest = nn.Parameter(torch.tensor(largest, device=device))
         self.elements = 0
-        # Keeps the two from oscillating, as their gradients are sums over a tensor.
+        # The gradients are sums over a tensor; clipping keeps the parameters from oscillating.
         for parameter in (self.step, self.largest):
             parameter.register_hook(self._clip)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Quantize a tensor of any shape; note how many elements it has."""
+        """Quantize a tensor of any shape; record its number of elements."""
         self.elements = x.numel()
         return kernels.fixed_point(x, self.step, self.largest, signed=self.signed)
 
     def bits(self) -> Tensor:
-        """Bitwidth, differentiable."""
+        """Bitwidth, differentiable in both parameters."""
         return dq_bits(self.step, self.largest, signed=self.signed)
 
     def grid(self, shape: tuple[int, ...]) -> WeightGrid:
-        """What integer codes of quantized weights stand for."""
+        """Grid of the integer codes of quantized weights."""
         step = float(torch.exp2(torch.log2(self.step.detach()).round()))
         steps = int(float(self.largest.detach()) / step + 0.5)
         return WeightGrid(int(self.bits()), shape, step, -steps * step)
 
     @torch.no_grad()
     def project(self) -> None:
-        """Back into the allowed ranges, with d below q_max."""
+        """Clamp both parameters to their ranges, with d below q_max."""
         low, high = WEIGHT_RANGE if self.signed else ACTIVATION_RANGE
         self.step.copy_(torch.minimum(self.step, self.largest - MARGIN))
         self.step.clamp_(STEP_RANGE[0] + MARGIN, STEP_RANGE[1] - MARGIN)
@@ -67,13 +67,13 @@ class FixedPoint(nn.Module):
 
 
 class DQReLU(nn.Module):
-    """Activation quantizer in the place of a ReLU."""
+    """Activation quantizer that replaces a ReLU."""
 
     def __init__(self, bits: int, device: torch.device) -> None:
         super().__init__()
         self.quantizer = FixedPoint(ACTIVATION_STEP, bits, signed=False, device=device)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Clip below at zero, quantize."""
+        """Clip at zero and quantize."""
         result: Tensor = self.quantizer(x)
         return result

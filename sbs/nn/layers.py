@@ -1,7 +1,7 @@
 """Quantized convolutions and linear layers: at fixed bitwidths, or with gates for the search.
 
-All of them keep the parameter names of the plain layer (``weight``, ``bias``), so plain
-checkpoints load, and add ``weight_interval`` and ``activation_interval`` (v_w and v_x).
+They keep the parameter names of the plain layer (``weight``, ``bias``), so plain checkpoints load.
+They add the parameters ``weight_interval`` and ``activation_interval`` (v_w and v_x).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class LayerOptions:
     """How one layer is quantized.
 
     Attributes:
-        weight_bits: 32 leaves the weights alone.
-        activation_bits: 32 leaves the input alone.
-        signed_input: the input can be negative.
-        quantize_input: false for the first layer, whose input is the 8-bit image already.
-        standardize_weights: weight normalisation, for a layer with a batch norm behind it that
-            undoes the scale.
+        weight_bits: bitwidth of the weights; 32 does not quantize them.
+        activation_bits: bitwidth of the input; 32 does not quantize it.
+        signed_input: whether the input can be negative.
+        quantize_input: false for the first layer, whose input is already an 8-bit image.
+        standardize_weights: weight normalisation; for a layer whose scale is undone by a following
+            batch norm.
         fit_weight_interval: see :func:`initial_weight_interval`.
-        quantizer: what quantizes at fixed bitwidths. Gates go by Eqs. 1-4 whatever it is.
+        quantizer: quantizer at fixed bitwidths. With gates, Eqs. 1-4 always apply.
     """
 
     weight_bits: int
@@ -46,13 +46,13 @@ class LayerOptions:
 
 
 def initial_weight_interval(weight: Tensor, options: LayerOptions) -> Tensor:
-    """Where v_w starts: at 1, or at ``max|w|``.
+    """Initial v_w: 1, or ``max|w|``.
 
-    The paper's 1 is one standard deviation where weights are standardised. Raw weights need an
-    interval of their own scale. Chosen: the largest magnitude, as nothing behind these layers
-    makes up for what clipping takes away, and as at 1 the few bits of a grid would be spent on
-    values that no weight has. The last layer alone starts at 1 though its weights are raw, as it
-    always did: it has 8 bits in every policy, which find its weights inside [-1, 1] too.
+    The paper starts at 1, which is one standard deviation of standardised weights. Raw weights
+    need an interval of their own scale. The choice is their largest magnitude: nothing after these
+    layers compensates for clipping, and with the interval 1 most levels of a small grid would lie
+    outside the weights. The last layer also has raw weights, but starts at 1: every policy gives it
+    8 bits, which is enough for weights inside [-1, 1].
 
     Args:
         weight: weights of the plain layer.
@@ -64,13 +64,13 @@ def initial_weight_interval(weight: Tensor, options: LayerOptions) -> Tensor:
 
 
 class _Quantized(nn.Module):
-    """What the two layer types share; mixed into ``nn.Conv2d`` and ``nn.Linear``."""
+    """Common part of the two layer types; mixed into ``nn.Conv2d`` and ``nn.Linear``."""
 
     weight: Tensor
     options: LayerOptions
 
     def setup(self, options: LayerOptions, bitwidths: Bitwidths | None) -> None:
-        """Add intervals, and gates if ``bitwidths`` are to be searched."""
+        """Add intervals; also add gates if ``bitwidths`` are given."""
         self.options = options
         self.weight_interval = nn.Parameter(initial_weight_interval(self.weight, options))
         self.activation_interval = nn.Parameter(self.weight.new_ones(()))
@@ -81,26 +81,26 @@ class _Quantized(nn.Module):
             self.weight_gate = BitGate(bitwidths, track_running_metrics=False, device=device)
             self.activation_gate = BitGate(bitwidths, track_running_metrics=True, device=device)
         self.filter_gate: FilterGate | None = None
-        # Lists hide gates from module registration: they belong to their convolution.
+        # In a list the gates are not registered as submodules; they belong to their convolution.
         self._gates_of_outputs: list[FilterGate] = []
         self._gates_of_inputs: list[FilterGate] = []
 
     def share_outputs(self, gate: FilterGate) -> None:
-        """Tell the layer that its filters are kept and pruned with those of ``gate``."""
+        """Register ``gate``: its pruning also removes filters of this layer."""
         self._gates_of_outputs.append(gate)
 
     def share_inputs(self, gate: FilterGate) -> None:
-        """Tell the layer that its input channels are the filters of ``gate``."""
+        """Register ``gate``: its filters are the input channels of this layer."""
         self._gates_of_inputs.append(gate)
 
     def normalized_weight(self) -> Tensor:
-        """Weights as the quantizer gets them."""
+        """Weights before quantization."""
         if not self.options.standardize_weights:
             return self.weight
         return kernels.standardize(self.weight, self._kept_mask())
 
     def quantized_weight(self) -> Tensor:
-        """Weights as the arithmetic gets them, pruned filters not yet removed."""
+        """Weights after quantization; pruned filters are still included."""
         interval = self.weight_interval
         if self.weight_gate is not None:
             return self.weight_gate.fake_quantize(self.normalized_weight(), interval, signed=True)
@@ -110,7 +110,7 @@ class _Quantized(nn.Module):
         return quantizer.fake_quantize_weight(self.normalized_weight(), interval, bits)
 
     def weight_grid(self) -> WeightGrid | None:
-        """What integer codes of the weights stand for; None at full precision."""
+        """Grid of the integer codes of the weights; None at full precision."""
         bits, quantizer = self.options.weight_bits, self.options.quantizer
         if bits == FULL_PRECISION:
             return None
@@ -118,11 +118,11 @@ class _Quantized(nn.Module):
         return WeightGrid(bits, tuple(self.weight.shape), scale, offset)
 
     def hold_quantized(self) -> None:
-        """Take the weights as they are from now on: they are quantized already."""
+        """Use the weights unchanged from now on: they are already quantized."""
         self.options = replace(self.options, weight_bits=FULL_PRECISION)
 
     def quantized_input(self, x: Values) -> Tensor:
-        """Input as the arithmetic gets it."""
+        """Input after quantization."""
         if not self.options.quantize_input:
             return tensor(x)
         interval = self.activation_interval
@@ -135,7 +135,7 @@ class _Quantized(nn.Module):
         return quantizer.fake_quantize_input(x, interval, bits, signed=signed)
 
     def _kept_mask(self) -> Tensor | None:
-        """0/1 for every kernel, 1 where neither its filter nor its input channel is pruned."""
+        """0/1 for every kernel; 1 if neither its filter nor its input channel is pruned."""
         mask: Tensor | None = None
         for gate in self._gates_of_outputs:
             mask = gate.mask.view(-1, 1, 1, 1)
@@ -157,7 +157,7 @@ class QuantConv2d(_Quantized, nn.Conv2d):
         if gate is not None and gate.placement == "weight":
             weight = weight * gate.per_filter.view(-1, 1, 1, 1)
         for read in self._gates_of_inputs:
-            # A signed quantizer has no zero level: the zeros of a pruned channel would count.
+            # A signed quantizer has no zero level: pruned channels would contribute.
             weight = weight * read.mask.view(1, -1, 1, 1)
         y: Tensor = self._conv_forward(self.quantized_input(x), weight, self.bias)
         return y

@@ -1,6 +1,6 @@
-"""Networks with a path for every candidate bitwidth: the multi-path scheme (Fig. 1a, DNAS [87]).
+"""Networks with one path per candidate bitwidth: the multi-path scheme (Fig. 1a, DNAS [87]).
 
-Every path has weights of its own, and a layer's output is the mixture of its paths' outputs.
+Every path has its own weights. The output of a layer is a mixture of the outputs of its paths.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from sbs.nn.layers import LayerOptions, initial_weight_interval
 
 
 class QuantizedPath(nn.Module):
-    """One path: its own weights and intervals, one bitwidth for both."""
+    """One path: its own weights and intervals, and one bitwidth for weights and input."""
 
     def __init__(self, weight: Tensor, bits: int, options: LayerOptions) -> None:
-        """Copy the weights.
+        """Copy the weights of the plain layer.
 
         Args:
             weight: weights of the plain layer.
             bits: bitwidth of weights and input.
-            options: signs, weight normalisation and quantizer of the layer.
+            options: sign of the input, weight normalisation and quantizer of the layer.
         """
         super().__init__()
         self.bits, self.options = bits, options
@@ -56,7 +56,7 @@ class MultiPathConv2d(nn.Module):
     """Convolution whose output is ``sum_k m_k conv(Q_k(x), Q_k(w_k))``."""
 
     def __init__(self, layer: nn.Conv2d, paths: Sequence[QuantizedPath]) -> None:
-        """Take stride, padding and groups from ``layer``; all paths start equally likely."""
+        """Copy stride, padding and groups of ``layer``; all paths start with equal probability."""
         super().__init__()
         self._paths = tuple(paths)
         self.paths = nn.ModuleList(paths)
@@ -68,14 +68,15 @@ class MultiPathConv2d(nn.Module):
         self.mixture = torch.full_like(self.logits, 1 / len(paths)).detach()
 
     def sample(self, temperature: float) -> None:
-        """Draw the mixture of this step: a Gumbel softmax of the logits."""
+        """Draw the mixture for this step: a Gumbel softmax of the logits."""
         self.mixture = F.gumbel_softmax(self.logits, tau=temperature)
 
     def forward(self, x: Values) -> Tensor:
-        """(N, I, H, W) to (N, O, H', W').
+        """Map (N, I, H, W) to (N, O, H', W').
 
-        A convolution a path, added up in place: no output but the sum is stored. One convolution
-        over all paths' inputs side by side gives the same and takes longer, up to three times.
+        There is one convolution per path, and the outputs are summed in place, so only the sum is
+        stored. One convolution over the concatenated inputs gives the same, but is up to three
+        times slower.
         """
         values = tensor(x)
         total: Tensor | None = None
@@ -87,7 +88,7 @@ class MultiPathConv2d(nn.Module):
         return total if self.bias is None else total + self.bias.view(1, -1, 1, 1)
 
     def choose(self, path: int) -> None:
-        """Use one path alone."""
+        """Use only this path."""
         self.mixture = torch.zeros_like(self.mixture)
         self.mixture[path] = 1
 
@@ -101,13 +102,13 @@ class MultiPathConv2d(nn.Module):
 
 
 MakePaths: TypeAlias = Callable[[nn.Conv2d, str], Sequence[QuantizedPath]]
-"""(convolution, its name) -> its paths."""
+"""(convolution, name of the convolution) -> paths of the convolution."""
 
 
 def multipath_layers(
     model: nn.Module, searched: Sequence[str], make_paths: MakePaths
 ) -> dict[str, MultiPathConv2d]:
-    """Swap multi-path convolutions for the plain ones of those names. In place."""
+    """Replace the named convolutions by multi-path ones, in place."""
     layers: dict[str, MultiPathConv2d] = {}
     for name in searched:
         plain = model.get_submodule(name)

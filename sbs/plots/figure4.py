@@ -17,7 +17,7 @@ from sbs.results.published import published_rows
 from sbs.results.quantities import COSTS
 
 PUBLISHED = {"bops": ("bops_m", "table1"), "memory": ("memory_kb", "table2")}
-"""Cost of a panel to its name among the published values, and the paper's table with points."""
+"""Cost of a panel -> its name among the published values, and the table that has its points."""
 
 COLUMNS = [
     "source",
@@ -34,18 +34,18 @@ COLUMNS = [
 
 
 def figure4_points(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """The points of both panels, measured and published. Only methods that quantize have points.
+    """The measured and published points of both panels, for all methods that quantize.
 
     Args:
-        runs: what :func:`sbs.results.collect.collect` gives of the runs that the sheet gives to
-            Figure 4. A search stands in the panel of the resource that it was steered to; a run
-            that was not steered to any stands in both.
-        published: the paper's values. Its figure prints no numbers; its points here are those of
-            Tables 1 and 2, and the two costs that the text names without an accuracy.
+        runs: rows of :func:`sbs.results.collect.collect` that the sheet selects for Figure 4. A
+            run is in the panel of the resource that its search was steered to; without one, it is
+            in both panels.
+        published: the paper's values. Its figure prints no numbers. So the published points are
+            those of Tables 1 and 2, and two costs that the text gives without an accuracy.
 
     Returns:
-        A row a point: costs in millions of BOPs or in KB of 1000 bytes, top-1 in percent, sample
-        standard deviations over seeds.
+        One row per point: cost in millions of BOPs or in KB of 1000 bytes, top-1 in percent, and
+        sample standard deviations over seeds.
 
     Raises:
         SBSError: the runs are of several networks.
@@ -63,12 +63,12 @@ def figure4_points(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_figure4(points: pd.DataFrame, network_name: str, dataset: str) -> Figure:
-    """Measured points above the published ones, bit operations beside memory.
+    """Draw measured points (top) and published ones (bottom); bit operations left, memory right.
 
     Args:
-        points: of :func:`figure4_points`.
-        network_name: whose points they are.
-        dataset: what the measured points were measured on.
+        points: table of :func:`figure4_points`.
+        network_name: network of the points.
+        dataset: dataset of the measured points.
     """
     sources = {"measured": f"measured on {dataset}", "published": "published, on CIFAR-100"}
     figure, axes = plt.subplots(2, 2, figsize=(10, 8), layout="constrained", squeeze=False)
@@ -91,13 +91,13 @@ def _only_network(runs: pd.DataFrame) -> str:
     if len(names) > 1:
         raise SBSError(
             f"Figure 4 shows one network, not {', '.join(names)}; give fig4 to the rows of one of "
-            "them only (column tables of config/experiments.tsv)"
+            "them (column tables of config/experiments.tsv)"
         )
     return str(names[0])
 
 
 def _line(method: str) -> str | None:
-    """The method's line in the figure, if it has one."""
+    """Name of the method's line in the figure; None if it has none."""
     known = methods().get(method)
     return known.line if known is not None and known.quantizes else None
 
@@ -152,7 +152,7 @@ def _draw(axis: Axes, panel: pd.DataFrame, colours: dict[str, tuple[float, float
 
 
 def _legend(figure: Figure) -> None:
-    """One legend for all panels, a line a name."""
+    """One legend for all panels, with one entry per name."""
     found: dict[str, Artist] = {}
     for axis in figure.axes:
         for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):

@@ -1,4 +1,4 @@
-"""Figures 2 and 3."""
+"""Draw Figures 2 and 3."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 
 def draw_error_bound(table: pd.DataFrame) -> Figure:
-    """Figure 2: change of the quantization error and its bound against the bitwidth.
+    """Figure 2: change of the quantization error, and its bound, by bitwidth.
 
     Args:
-        table: of :func:`sbs.theory.error_bound.table`.
+        table: table of :func:`sbs.theory.error_bound.table`.
     """
     figure, axis = plt.subplots(figsize=(5, 4), layout="constrained")
     for column, label in (("bound", "C / (2^bK - 1)"), ("change", "|ε_K - ε_(K+1)|")):
@@ -29,11 +29,11 @@ def draw_error_bound(table: pd.DataFrame) -> Figure:
 
 
 def draw_convergence(curves: pd.DataFrame, seeds: int) -> Figure:
-    """Figure 3: loss against iteration, and what of it is above the best, a column a learning rate.
+    """Figure 3: loss by iteration, and its excess over the best loss; one column per rate.
 
     Args:
-        curves: of :func:`sbs.theory.convergence.curves`.
-        seeds: how many they are the mean of.
+        curves: table of :func:`sbs.theory.convergence.curves`.
+        seeds: number of seeds in the mean.
     """
     rates = sorted(curves["learning_rate"].unique())
     figure, axes = plt.subplots(

@@ -18,16 +18,16 @@ COLOURS = "crest"
 
 
 def save_svg(figure: Figure, path: str | Path) -> None:
-    """Write a figure as SVG without date or random names: the same figure gives the same bytes."""
+    """Write a figure as SVG, without date or random names: equal figures give equal bytes."""
     with plt.rc_context({"svg.hashsalt": "sbs"}):
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def search_trajectory(record: RunRecord) -> Figure:
-    """How a search moves: cost and λ, the bitwidths of every layer, the filters it keeps.
+    """Course of a search: cost and λ, bitwidths of every layer, kept filters.
 
     Args:
-        record: of a search; its ``trajectory`` holds some sixty moments.
+        record: record of a search; its ``trajectory`` has about sixty entries.
 
     Raises:
         SBSError: the record has no trajectory.
@@ -63,7 +63,7 @@ def search_trajectory(record: RunRecord) -> Figure:
 
 
 def _matrix(record: RunRecord, key: str) -> pd.DataFrame:
-    """Layers by moments."""
+    """Table with one row per layer and one column per recorded iteration."""
     columns = {moment["iteration"]: moment[key] for moment in record.trajectory}
     return pd.DataFrame(columns)
 

@@ -1,10 +1,10 @@
-"""Which modules a stage is made of, and a digest that changes when their code does.
+"""The modules that a stage depends on, and a digest that changes when their code changes.
 
-Snakemake does not see an edit of a package that a rule's command imports. The digest goes into
-the rule's ``params``, so the edit reruns what it touches. Comments and docstrings do not count:
+Snakemake does not notice an edit of a package that a rule's command imports. So the digest is one
+of the rule's ``params``: an edit reruns what depends on it. Comments and docstrings do not count:
 they change no result, and a search can take a day.
 
-Nothing is imported to find this out: modules are read as text, so a digest takes no PyTorch.
+Modules are read as text and never imported, so a digest does not need PyTorch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PACKAGE = "sbs"
 
 
 def source_digest(*modules: str) -> str:
-    """SHA-256 over the code of ``modules`` and of all that they import, see :func:`imported_by`.
+    """SHA-256 over the code of ``modules`` and of everything in :func:`imported_by`.
 
     Raises:
         SBSError: there is no such module.
@@ -37,10 +37,10 @@ def source_digest(*modules: str) -> str:
 
 
 def imported_by(module: str) -> set[str]:
-    """``module`` and all modules that importing it can import, at any depth.
+    """``module`` and every module that it imports, directly or through others.
 
-    Modules of this package and of the module's own top-level package count. Other packages
-    have versions, which run records hold.
+    Modules of this package and of the module's own top-level package count. Other packages do not:
+    run records hold their versions.
 
     Raises:
         SBSError: there is no such module.
@@ -57,7 +57,7 @@ def imported_by(module: str) -> set[str]:
 
 
 def _with_parents(module: str) -> Iterator[str]:
-    """``a.b`` and the package ``a``, whose code an import of ``a.b`` runs too."""
+    """``a.b`` and its package ``a``: importing ``a.b`` runs the code of ``a`` too."""
     parts = module.split(".")
     yield module
     for end in range(1, len(parts)):
@@ -68,7 +68,7 @@ def _with_parents(module: str) -> Iterator[str]:
 
 @cache
 def _path(module: str) -> Path | None:
-    """The file of a module, or None for what is no Python file, such as a function's name."""
+    """The file of a module; None if the name is not a Python file (a function, for example)."""
     top, *rest = module.split(".")
     spec = find_spec(top)
     if spec is None:
@@ -85,7 +85,7 @@ def _path(module: str) -> Path | None:
 
 @cache
 def _imports(module: str) -> tuple[str, ...]:
-    """Modules that ``module`` names in an import, and the packages around them."""
+    """Modules that ``module`` imports, and the packages that contain them."""
     path, tree = _parsed(module)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     own = {PACKAGE, module.partition(".")[0]}
@@ -97,7 +97,7 @@ def _imports(module: str) -> tuple[str, ...]:
 
 
 def _named(tree: ast.Module, package: str) -> Iterator[str]:
-    """Dotted names in the import statements: modules, and names that may be modules."""
+    """Dotted names in the import statements: modules, and names that can be modules."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -126,7 +126,7 @@ def _code(module: str) -> str:
 
 
 def _compiled_sources(path: Path) -> list[str]:
-    """What the package of this ``__init__.py`` compiles: the files of its folder ``csrc``."""
+    """Sources that the package of this ``__init__.py`` compiles: the files in its ``csrc``."""
     if path.name != "__init__.py":
         return []
     return [source.read_text() for source in sorted(path.parent.glob("csrc/*"))]

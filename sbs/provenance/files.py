@@ -1,4 +1,4 @@
-"""Files that are whole or not there, locks on folders, and SHA-256 digests."""
+"""Atomic writes, locks on folders, and SHA-256 digests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sbs.errors import SBSError
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place on success: whole or not at all."""
+    """Yield a temporary path; on success rename it to ``path``. A partial file never appears."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -32,7 +32,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(text)
 
@@ -50,10 +50,12 @@ def sha256_of_text(text: str) -> str:
 
 @contextmanager
 def directory_lock(directory: Path) -> Iterator[None]:
-    """Hold a lock on ``directory``, so that a run and its orphaned twin cannot both write there.
+    """Hold a lock on ``directory``, so that only one process writes there.
+
+    A killed workflow can leave a training process behind: it still holds the lock.
 
     Raises:
-        SBSError: another live process holds it.
+        SBSError: another live process holds the lock.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as file:
@@ -61,7 +63,7 @@ def directory_lock(directory: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SBSError(
-                f"{directory}: another process is training here (an orphan of a killed workflow?); "
-                "let it finish, or stop it, and run again"
+                f"{directory}: another process is training here (left by a killed workflow?); "
+                "wait until it ends, or stop it, and run again"
             ) from None
         yield

@@ -1,4 +1,4 @@
-"""Run records: what was run, on what, by which code, and what came out."""
+"""Run records: what was run, with which inputs and which code, and the results."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ VERSIONED = ("torch", "torchvision", "numpy", "scikit-learn", "snakemake")
 
 
 def json_by_line(content: dict[str, Any]) -> str:
-    """JSON with a line a key, and a line an entry where a key holds a list of objects.
+    """JSON with one line per key; a list of objects gets one line per object.
 
-    Short to scroll through, and a change of one moment of a history is a change of one line.
+    The file stays short, and one changed entry of a history changes one line of a diff.
     """
     lines = []
     for key, value in content.items():
@@ -34,10 +34,10 @@ def json_by_line(content: dict[str, Any]) -> str:
 
 
 class RunRecord(BaseModel):
-    """``metrics.json``: what was run, and what came of it. Search writes one without accuracy.
+    """``metrics.json``: what was run, and the results. A search writes one without accuracy.
 
-    ``outputs`` has the SHA-256 of each file that the stage wrote, by its path from the record's
-    folder. ``normalization`` has mean and std of each channel of the images.
+    ``outputs``: SHA-256 of each file that the stage wrote; keys are paths relative to the folder of
+    the record. ``normalization``: mean and standard deviation of each channel of the images.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -97,10 +97,10 @@ class RunRecord(BaseModel):
 
 
 def check_recorded(path: Path) -> None:
-    """Compare a file with what a run record in its folder says of it; without one, accept it.
+    """Compare a file with its digest in the run record beside it. Without a record, accept it.
 
     Raises:
-        SBSError: its digest is not the recorded one.
+        SBSError: the digest differs from the recorded one.
     """
     path = Path(path)
     recorded = {
@@ -111,13 +111,13 @@ def check_recorded(path: Path) -> None:
     if recorded and path.is_file() and sha256_of_file(path) not in recorded:
         record = next(iter(recorded.values()))
         raise SBSError(
-            f"{path}: not the file that {record.name} recorded (damaged, or edited?); run that "
-            "stage again, or use an edited file from a folder without this record"
+            f"{path}: differs from the file that {record.name} recorded (damaged, or edited?); run "
+            "that stage again, or use an edited file from a folder without this record"
         )
 
 
 def _outputs_by_record(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    """The run records in a folder, and the files that they list; other JSON files are skipped."""
+    """The run records in a folder and their ``outputs``; other JSON files are skipped."""
     for record in sorted(folder.glob("*.json")):
         try:
             content = json.loads(record.read_bytes())
@@ -128,7 +128,7 @@ def _outputs_by_record(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def git_revision() -> str:
-    """Commit of the working tree, with ``-dirty`` if it has changes; ``unknown`` outside git."""
+    """Commit of the working tree, with ``-dirty`` if it has changes; ``unknown`` without git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match=-"]
     here = Path(__file__).resolve().parent
     try:
@@ -139,5 +139,5 @@ def git_revision() -> str:
 
 
 def software_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that numbers may depend on."""
+    """Versions of Python and of the packages that the numbers can depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in VERSIONED}

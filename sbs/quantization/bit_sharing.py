@@ -12,7 +12,7 @@ from sbs.quantization.uniform import discretize
 
 
 def decompose(z: Tensor, bitwidths: Bitwidths) -> tuple[Tensor, list[Tensor]]:
-    """Theorem 1, Eq. 8: lowest-bit value and re-assignment offsets of ``z``.
+    """Theorem 1, Eq. 8: value at the lowest bitwidth, and re-assignment offsets of ``z``.
 
     Args:
         z: normalised values in [0, 1], any shape.

@@ -36,19 +36,19 @@ def sigmoid_slope(difference: Tensor) -> Tensor:
 def binary_gate(metric: Tensor, threshold: Tensor) -> Tensor:
     """``H(metric - threshold)``: 1 where it is >= 0, else 0.
 
-    The gradient with respect to the threshold is that of Eq. 12. The metric gets none: the paper
-    defines the surrogate for the threshold alone, and a gradient into the metric would let the
-    cost term pull on the weights.
+    The gradient with respect to the threshold is Eq. 12. The metric gets no gradient: the paper
+    defines the surrogate only for the threshold, and through the metric the cost term would
+    change the weights.
     """
     gate: Tensor = _StepWithSigmoidGradient.apply(metric, threshold)
     return gate
 
 
 def quantization_metrics(z: Tensor, bitwidths: Bitwidths) -> Tensor:
-    """Mean absolute residual ``|z - z_b|`` for every bitwidth but the highest (3.2.3).
+    """Mean absolute residual ``|z - z_b|`` for every bitwidth except the highest (3.2.3).
 
     Returns:
-        K-1 non-negative numbers; entry j decides on the gate from b_j to b_(j+1).
+        K-1 non-negative numbers; entry j controls the gate from b_j to b_(j+1).
     """
     return torch.stack([(z - discretize(z, low)).abs().mean() for low in bitwidths[:-1]])
 
@@ -59,9 +59,9 @@ def group_metrics(w: Tensor, group_size: int, *, standardized: bool) -> Tensor:
     Args:
         w: weights, output filters first. The last group is smaller if the number of filters is
             not a multiple of ``group_size``.
-        group_size: B, filters a group.
-        standardized: take the standardised weights, so that thresholds mean the same in every
-            layer; otherwise the raw ones.
+        group_size: B, filters per group.
+        standardized: use standardised weights, so that thresholds mean the same in every layer;
+            otherwise raw weights.
     """
     values = w.detach()
     if standardized:
@@ -76,7 +76,7 @@ def group_metrics(w: Tensor, group_size: int, *, standardized: bool) -> Tensor:
 
 
 def nested_gates(gates: Tensor) -> Tensor:
-    """Gates made to nest: each times all gates before it, so that a closed one closes the rest."""
+    """Each gate multiplied by all gates before it: a closed gate also closes the following ones."""
     return torch.cumprod(gates, dim=0)
 
 
@@ -92,18 +92,18 @@ def expected_bits(gates: Tensor, bitwidths: Bitwidths) -> Tensor:
 def gated_fake_quantize(
     x: Tensor, interval: Tensor, thresholds: Tensor, bitwidths: Bitwidths, *, signed: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Quantize with the bitwidth that the gates choose (Eq. 10), the readable reference.
+    """Fake quantization at the bitwidth that the gates select (Eq. 10); the readable reference.
 
     Args:
         x: values of any shape.
         interval: positive scalar v.
         thresholds: K-1 thresholds α.
         bitwidths: K nesting bitwidths.
-        signed: map of Eq. 2 if true, of Eq. 1 if false.
+        signed: use the map of Eq. 2; otherwise that of Eq. 1.
 
     Returns:
-        quantized values shaped like ``x``; the K-1 raw gates (not yet nested), differentiable in
-        the thresholds; the K-1 metrics, without gradient.
+        quantized values shaped like ``x``; the K-1 gates before nesting, differentiable in the
+        thresholds; the K-1 metrics, without gradient.
     """
     z = normalize_weight(x, interval) if signed else normalize_activation(x, interval)
     metrics = quantization_metrics(z, bitwidths).detach()

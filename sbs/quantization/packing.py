@@ -1,6 +1,6 @@
-"""k-bit codes in 32-bit words, as appendix D describes: no code spans two words.
+"""k-bit codes in 32-bit words, as in appendix D: no code crosses a word boundary.
 
-That keeps memory accesses regular, and wastes ``32 mod k`` bits of every word.
+Memory accesses stay regular; ``32 mod k`` bits of every word are unused.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ def codes_per_word(bits: int) -> int:
     """How many codes of ``bits`` bits a word holds.
 
     Raises:
-        SBSError: a word holds none, or a code has no bits.
+        SBSError: a code does not fit into a word, or has no bits.
     """
     if not 1 <= bits <= WORD:
-        raise SBSError(f"codes of {bits} bits cannot be packed into {WORD}-bit words; take 1 to 32")
+        raise SBSError(f"codes of {bits} bits cannot be packed into {WORD}-bit words; use 1 to 32")
     return WORD // bits
 
 
 def wasted_bits(bits: int) -> int:
-    """Bits of a full word that hold nothing."""
+    """Number of unused bits in a full word."""
     return WORD - codes_per_word(bits) * bits
 
 
@@ -37,10 +37,10 @@ def pack(codes: Tensor, bits: int) -> Tensor:
         bits: bitwidth k.
 
     Returns:
-        words (⌈n / ⌊32 / k⌋⌉,) as int32; what is missing in the last word is zero.
+        words (⌈n / ⌊32 / k⌋⌉,) as int32; unused bits of the last word are zero.
 
     Raises:
-        SBSError: a code has more bits.
+        SBSError: a code needs more bits.
     """
     count = codes_per_word(bits)
     flat = codes.flatten().to(torch.int64)
@@ -56,7 +56,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 
 
 def unpack(words: Tensor, bits: int, count: int) -> Tensor:
-    """The first ``count`` codes (count,) of packed words, as int64; inverse of :func:`pack`."""
+    """First ``count`` codes (count,) of packed words, as int64; inverse of :func:`pack`."""
     unsigned = words.to(torch.int64) & (2**32 - 1)
     codes: Tensor = (unsigned.unsqueeze(1) >> _shifts(bits, words.device)) & (2**bits - 1)
     return codes.flatten()[:count]

@@ -1,7 +1,7 @@
-"""Quantizers of the methods that SBS is compared with, each by the rules of its own paper.
+"""Quantizers of the methods that SBS is compared with, each as in its own paper.
 
-All round as :mod:`sbs.quantization.rounding` does, with a straight-through gradient; the papers'
-own rounding differs on ties alone.
+All use the rounding of :mod:`sbs.quantization.rounding` with a straight-through gradient. The
+papers' own rounding differs only on ties.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sbs.quantization.uniform import num_steps
 
 
 def dorefa_weight(w: Tensor, bits: int) -> Tensor:
-    """DoReFa-Net's weights: ``2 round_k(tanh(w) / (2 max|tanh w|) + 1/2) - 1``.
+    """Weights of DoReFa-Net: ``2 round_k(tanh(w) / (2 max|tanh w|) + 1/2) - 1``.
 
     Args:
         w: weights of any shape.
@@ -32,10 +32,10 @@ def dorefa_weight(w: Tensor, bits: int) -> Tensor:
 
 
 def pact_activation(x: Tensor, clip: Tensor, bits: int) -> Tensor:
-    """PACT's activations: clipped to [0, c], then ``c / (2^k - 1) round(y (2^k - 1) / c)``.
+    """Activations of PACT: clipped to [0, c], then ``c / (2^k - 1) round(y (2^k - 1) / c)``.
 
-    The clipping level gets the gradient of the clipped values alone, 1 where ``x >= c``: that is
-    PACT's rule, and where it differs from Eq. 1.
+    The clipping level gets its gradient only from clipped values: 1 where ``x >= c``. This is
+    PACT's rule; Eq. 1 has another one.
 
     Args:
         x: activations of any shape.
@@ -48,41 +48,43 @@ def pact_activation(x: Tensor, clip: Tensor, bits: int) -> Tensor:
 
 
 def dq_fake_quantize(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
-    """DQ's fixed-point quantizer, case U3: step size and range are learnt.
+    """Fixed-point quantizer of DQ, case U3: step size and range are learned.
 
-    ``sign(x) d floor(min(|x|, q_max) / d + 1/2)``; without a sign the lower end is 0. The step in
-    use is the nearest power of two, straight-through. So does the authors' code; by the paper's
-    formula values beyond the range become q_max itself, which need not be a level, and no fixed
-    point number of the inferred bitwidth could hold it. Gradients as in the paper: of the step
-    ``(Q(x) - x) / d`` inside, of the range ``sign(x)`` outside, of x 1 inside.
+    ``sign(x) d floor(min(|x|, q_max) / d + 1/2)``; unsigned, negative values become 0. The step
+    size used is the nearest power of two, with a straight-through gradient.
+
+    Values outside the range become the nearest level, as in the authors' code. The paper's formula
+    returns q_max itself, which need not be a level; then no fixed-point number of the inferred
+    bitwidth could hold it. Gradients as in the paper: inside the range 1 for x and ``(Q(x) - x) /
+    d`` for the step; outside, ``sign(x)`` for the range.
 
     Args:
         x: values of any shape.
         step: positive scalar d.
         largest: positive scalar q_max.
-        signed: weights, or activations after a ReLU.
+        signed: true for weights, false for activations after a ReLU.
     """
     result: Tensor = _FixedPoint.apply(x, step, largest, signed)
     return result
 
 
 def power_of_two(step: Tensor) -> Tensor:
-    """The nearest power of two by the logarithm, with a straight-through gradient."""
+    """Nearest power of two in the logarithm, with a straight-through gradient."""
     return step + (torch.exp2(torch.log2(step).round()) - step).detach()
 
 
 def dq_bits(step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:
-    """Bitwidths that steps and ranges of any shape stand for, differentiable in both.
+    """Bitwidths inferred from steps and ranges of any shape, differentiable in both.
 
-    ``ceil(log2(q / d + 1) + 1)``, at least 2, with a sign; ``ceil(log2(q / d + 1))``, at least 1,
-    without; q is the range rounded to a multiple of d. Ceiling and rounding are straight-through.
+    Signed: ``ceil(log2(q / d + 1) + 1)``, at least 2. Unsigned: ``ceil(log2(q / d + 1))``, at
+    least 1. q is the range, rounded to a multiple of d. Ceiling and rounding are straight-through.
     """
     used = power_of_two(step)
     ratio = largest / used
     ratio = ratio + (torch.floor(ratio + 0.5) - ratio).detach()
     bits = torch.log2(ratio + 1) + int(signed)
     fewest = torch.full_like(bits, 1 + int(signed))
-    # Ratios such as 7 are exact, but their logarithms are not.
+    # A ratio such as 7 is exact, but its logarithm is not.
     slack = 1e-5
     whole = bits + (torch.ceil(bits - slack) - bits).detach()
     return torch.where(bits < fewest - slack, fewest, whole)
@@ -114,12 +116,12 @@ class _FixedPoint(torch.autograd.Function):
 
 
 def linear_fake_quantize(x: Tensor, threshold: Tensor, bits: int) -> Tensor:
-    """HAQ's symmetric linear quantizer: ``[-t, t]`` in steps of ``t / (2^(b-1) - 1)``.
+    """Symmetric linear quantizer of HAQ: ``[-t, t]`` in steps of ``t / (2^(b-1) - 1)``.
 
-    Straight-through inside, no gradient outside nor of the threshold, which calibration sets.
+    The gradient of x is 1 inside and 0 outside. The threshold gets none: calibration sets it.
 
     Args:
-        x: values of either sign, any shape.
+        x: values of any shape, positive and negative.
         threshold: positive scalar t.
         bits: bitwidth b, at least 2.
     """

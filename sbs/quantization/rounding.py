@@ -9,9 +9,10 @@ from torch import Tensor
 
 
 def round_half_down(x: Tensor) -> Tensor:
-    """``⌈x - 0.5⌉``, the paper's round: nearest integer, ties go down.
+    """``⌈x - 0.5⌉``, the paper's round: to the nearest integer, ties go down.
 
-    It commutes with integer shifts, which Theorem 1 needs; ``torch.round`` (ties to even) does not.
+    Shifting x by an integer shifts the result by the same integer, which Theorem 1 needs.
+    ``torch.round`` (ties to even) does not have this property.
     """
     return torch.ceil(x - 0.5)
 
@@ -27,6 +28,6 @@ class _RoundStraightThrough(torch.autograd.Function):
 
 
 def round_straight_through(x: Tensor) -> Tensor:
-    """:func:`round_half_down` whose gradient is the identity (straight-through estimator)."""
+    """:func:`round_half_down` with the identity as its gradient (straight-through estimator)."""
     result: Tensor = _RoundStraightThrough.apply(x)
     return result

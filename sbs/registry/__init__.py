@@ -1,6 +1,6 @@
-"""What can be added by one new file: methods, networks, datasets, cost models.
+"""Registries of what one new file can add: methods, networks, datasets, cost models, notebooks.
 
-Each kind has a registry. A module registers by what it assigns at its top level (``METHODS``,
-``NETWORKS``, ``DATASETS``, ``COSTS``). Modules of this package are found in their room, modules of
-other packages by an entry point. Nothing here imports PyTorch.
+A module registers by assigning a variable at its top level (``METHODS``, ``NETWORKS``,
+``DATASETS``, ``COSTS``). Modules of this package are found in their folder, modules of other
+packages by an entry point. A notebook registers by its header. Nothing here imports PyTorch.
 """

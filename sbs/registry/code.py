@@ -1,4 +1,4 @@
-"""Which modules the result of a stage depends on."""
+"""The modules that the result of a stage depends on."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from sbs.registry.methods import method
 from sbs.registry.networks import network
 
 RECORDED_COSTS = ("bops", "memory")
-"""Cost models whose values every run record holds."""
+"""Cost models whose values are in every run record."""
 
 
 def stage_modules(stage: str, network_name: str, method_name: str | None = None) -> list[str]:
-    """Modules whose code, with all that they import, decides the result of a stage.
+    """Modules whose code, with everything they import, decides the result of a stage.
 
-    A network's, a method's and a cost model's module is imported by name and so not seen by a look
-    at the stage's imports: an edit of one concerns its own runs alone.
+    The modules of the network, the method and the cost models are loaded by name, so the imports
+    of the stage do not show them. An edit of one of them affects only its own runs.
 
     Args:
         stage: ``pretrain``, ``search`` or ``finetune``.

@@ -1,4 +1,4 @@
-"""What the rest of the project needs to know of a cost model."""
+"""Registered cost models."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from sbs.registry.discovery import Registry, Room, imported
 
 
 class Sizes(Protocol):
-    """Sizes of a layer for one image: numbers, or tensors with an entry a layer."""
+    """Sizes of a layer for one image: numbers, or tensors with one entry per layer."""
 
     @property
     def macs(self) -> Any:
-        """Multiply-accumulates."""
+        """Multiply-accumulate operations."""
         ...
 
     @property
     def weight_elements(self) -> Any:
-        """Weights."""
+        """Number of weights."""
         ...
 
     @property
     def input_elements(self) -> Any:
-        """Input activations."""
+        """Number of input activations."""
         ...
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """A cost of layers that adds up over a network.
+    """A cost that is summed over the layers of a network.
 
     Attributes:
-        name: what ``search.resource`` calls it.
-        label: what people call it.
-        unit: for people; a printed cost is the cost over ``scale`` in this unit.
+        name: value of ``search.resource`` that selects it.
+        label: name for people.
+        unit: unit of a printed cost, which is the cost divided by ``scale``.
         scale: see ``unit``.
-        layer: cost of a layer from its sizes, weight bits and activation bits. The same function
-            is called with numbers and with tensors, so it uses arithmetic operators alone; then
-            the search differentiates it.
+        layer: cost of a layer from its sizes, weight bits and activation bits. It is called with
+            numbers and, in the search, with tensors. So it must use only arithmetic operators,
+            which the search can differentiate.
     """
 
     name: str

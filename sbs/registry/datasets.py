@@ -1,4 +1,4 @@
-"""Datasets by name, known without importing PyTorch."""
+"""Registered datasets. Listing them does not import PyTorch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sbs.registry.discovery import Registry, Room
 
 @dataclass(frozen=True)
 class RegisteredDataset:
-    """A dataset that a module registers by an entry of its ``DATASETS``.
+    """A dataset: one entry of a module's ``DATASETS``.
 
     Attributes:
-        name: what scale files and file names call it.
+        name: name in scale files and file names.
         module: dotted name of the module; its function ``load(name, directory, cache)`` reads it.
-        label: what people call it.
+        label: name for people.
         classes: number of classes.
-        image: (C, H, W) of an image.
+        image: shape (C, H, W) of an image.
     """
 
     name: str

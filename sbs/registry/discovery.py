@@ -21,12 +21,12 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Room:
-    """Where things of one kind are registered.
+    """The place where things of one kind are registered.
 
     Attributes:
-        kind: what a person calls it.
+        kind: name of the kind, for messages.
         name: folder of this package; also the entry-point group ``sbs.<name>``.
-        variable: what a module assigns at its top level to register.
+        variable: variable that a module assigns at its top level to register.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Room:
     variable: str
 
     def modules(self) -> Iterator[str]:
-        """Dotted names of all modules that register, those of other packages last."""
+        """Dotted names of all registering modules; those of other packages come last."""
         for path in sorted((PACKAGE / self.name).iterdir()):
             source = path / "__init__.py" if path.is_dir() else path
             if source.suffix == ".py" and source.is_file() and self._registers(source):
@@ -43,7 +43,7 @@ class Room:
             yield entry.module
 
     def literal(self, module: str) -> dict[str, Any]:
-        """The value of the room's variable in a module, read without running the module.
+        """Value of the room's variable in a module, read without running the module.
 
         Raises:
             SBSError: the module is missing, or its value is not a literal dictionary.
@@ -67,11 +67,11 @@ class Room:
 
 
 class Named(Protocol):
-    """What can be registered."""
+    """A thing that can be registered."""
 
     @property
     def name(self) -> str:
-        """What files and settings call it."""
+        """Name in files and settings."""
         ...
 
 
@@ -79,20 +79,20 @@ T = TypeVar("T", bound=Named)
 
 
 class Registry(Generic[T]):
-    """Things of one kind by name, looked for on first use."""
+    """Things of one kind by name. They are loaded on first use."""
 
     def __init__(self, room: Room, load: Callable[[str], Iterable[T]]) -> None:
-        """Nothing is loaded yet.
+        """Store the arguments; load nothing yet.
 
         Args:
             room: where modules register.
-            load: what a module of this dotted name registers.
+            load: returns what the module of a dotted name registers.
         """
         self.room, self._load = room, load
         self._found: dict[str, T] | None = None
 
     def all(self) -> Mapping[str, T]:
-        """All by name, in the order of the modules.
+        """All things by name, in the order of their modules.
 
         Raises:
             SBSError: a name is registered twice.
@@ -103,18 +103,18 @@ class Registry(Generic[T]):
                 for one in self._load(module):
                     if one.name in found:
                         raise SBSError(
-                            f"module {module}: {self.room.kind} {one.name!r} is registered "
-                            "already; give it another name"
+                            f"module {module}: {self.room.kind} {one.name!r} is already "
+                            "registered; choose another name"
                         )
                     found[one.name] = one
             self._found = found
         return self._found
 
     def named(self, name: str) -> T:
-        """The one of a name.
+        """The thing with this name.
 
         Raises:
-            SBSError: nobody registered it.
+            SBSError: the name is not registered.
         """
         if name not in self.all():
             known = listed(self.all())
@@ -123,7 +123,7 @@ class Registry(Generic[T]):
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names for a message; of names numbered 1, 2, 3, ... only the first and the last."""
+    """Names for a message. Of a series such as a1, a2, a3 it shows only the first and the last."""
     parts = []
     for stem, series in groupby(names, lambda name: name.rstrip("0123456789")):
         members = list(series)
@@ -133,7 +133,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def imported(room: Room) -> Callable[[str], Iterable[Any]]:
-    """Loader of what a module assigns to the room's variable."""
+    """Loader that imports a module and returns the value of the room's variable."""
 
     def load(module: str) -> Iterable[Any]:
         things: Iterable[Any] = getattr(import_module(module), room.variable)
@@ -144,7 +144,7 @@ def imported(room: Room) -> Callable[[str], Iterable[Any]]:
 
 @cache
 def source_of(module: str) -> Path:
-    """File of a module. Neither the module nor a package around it is run for that.
+    """File of a module, found without running the module or its packages.
 
     Raises:
         SBSError: there is no such module.

@@ -1,9 +1,9 @@
 """Tables and figures: notebooks that register themselves by their header.
 
-A notebook is a jupytext percent script. Its header, a comment, says under ``jupyter: sbs:`` what
-the workflow needs to know; see :class:`Exhibit` for the keys. Notebooks lie in a folder of the
-project, or are modules of another package that an entry point of the group ``sbs.notebooks`` names.
-None is run or imported here.
+A notebook is a jupytext percent script. Its header is a comment; its section ``jupyter: sbs:``
+tells the workflow what it needs, see :class:`Exhibit` for the keys. Notebooks lie in a folder of
+the project, or are modules of other packages with an entry point in the group ``sbs.notebooks``.
+No notebook is run or imported here.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from sbs.registry.discovery import source_of
 
 GROUP = "sbs.notebooks"
 RESULTS = "<results>/"
-"""Stands for the scale's folder of results in the paths of a header."""
+"""In the paths of a header: the folder of results of the scale."""
 
 RUN = "{run}"
-"""Stands for ``network/method/variant/seed-N`` of a run in the paths of inputs."""
+"""In the paths of inputs: ``network/method/variant/seed-N`` of a run."""
 
 _HEADER = re.compile(r"\A# ---\n(?P<lines>(?:#.*\n)*?)# ---\n")
 
@@ -35,20 +35,20 @@ _HEADER = re.compile(r"\A# ---\n(?P<lines>(?:#.*\n)*?)# ---\n")
 class Exhibit(BaseModel):
     """A table or figure.
 
-    Keys of ``inputs`` and ``outputs`` are parameters of the notebook. Their paths begin with
-    ``<results>/``, or for inputs lie in the project's folder.
+    The keys of ``inputs`` and ``outputs`` are parameters of the notebook. Paths of outputs begin
+    with ``<results>/``; paths of inputs can also lie in the project's folder.
 
     Attributes:
-        name: of the notebook's file; also what the experiments sheet calls it.
+        name: name of the notebook's file, and its name in the experiments sheet.
         notebook: path of the notebook.
-        title: what people call it.
-        category: heading that it stands under in the report.
-        caption: a few sentences of reStructuredText, a Jinja template with ``config``.
-        inputs: files that it reads. ``{run}`` in a path stands for the first run that the sheet
-            gives it; a list with such a path, for one run of each of its rows.
+        title: name for people.
+        category: heading above it in the report.
+        caption: a few sentences of reStructuredText; a Jinja template with ``config``.
+        inputs: files that the notebook reads. ``{run}`` in a single path is the first run that
+            the sheet assigns to it; a list with such a path gets one run of each of its rows.
         outputs: what it writes: a file, or a folder if the path has no suffix.
-        shows: the output that the report shows.
-        modules: modules of this package, and of the notebook's own, that it imports.
+        shows: key of the output that the report shows.
+        modules: modules that it imports from this package and from its own package.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,7 +66,7 @@ class Exhibit(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Exhibit:
         if self.shows not in self.outputs:
-            raise ValueError(f"shows: {self.shows!r} is none of the outputs")
+            raise ValueError(f"shows: {self.shows!r} is not one of the outputs")
         for key, path in self.outputs.items():
             if not path.startswith(RESULTS):
                 raise ValueError(f"outputs.{key}: {path!r} must begin with {RESULTS}")
@@ -74,29 +74,29 @@ class Exhibit(BaseModel):
 
     @property
     def takes_rows(self) -> bool:
-        """Whether the sheet says which runs it needs."""
+        """Whether the sheet decides which runs it reads."""
         own = f"{RESULTS}runs/{self.name}.csv"
         return any(path == own or RUN in path for path in self._input_paths())
 
     @property
     def files(self) -> list[str]:
-        """Its tables and figures: the files that it writes to the folder of results itself."""
+        """Its tables and figures: the output files directly in the folder of results."""
         names = (path.removeprefix(RESULTS) for path in self.outputs.values())
         return [RESULTS + name for name in names if "/" not in name and Path(name).suffix]
 
     def inputs_for(self, runs: Sequence[str]) -> dict[str, str | list[str]]:
-        """Its inputs when ``{run}`` stands for these runs.
+        """Its inputs, with ``{run}`` replaced by these runs.
 
         Args:
-            runs: a run of each row of the sheet that it uses, ``network/method/variant/seed-N``.
+            runs: one run of each row of the sheet that uses it, ``network/method/variant/seed-N``.
 
         Raises:
-            SBSError: it needs a run and there is none.
+            SBSError: it needs a run, and ``runs`` is empty.
         """
         if self.takes_rows and not runs:
             raise SBSError(
-                f"{self.name}: no row of config/experiments.tsv has it in its column tables for "
-                "the networks of this scale; add it to one"
+                f"{self.name}: no row of config/experiments.tsv has {self.name} in its column "
+                "tables for the networks of this scale; add it to a row"
             )
         return {
             key: _filled(path, runs[:1])[0] if isinstance(path, str) else _for_each(path, runs)
@@ -104,13 +104,13 @@ class Exhibit(BaseModel):
         }
 
     def caption_for(self, config: Mapping[str, Any]) -> str:
-        """The caption at a scale.
+        """The caption with the values of a scale.
 
         Args:
             config: content of the scale file.
 
         Raises:
-            SBSError: the caption names something that the scale file has not.
+            SBSError: the caption uses a key that the scale file does not have.
         """
         try:
             template = jinja2.Template(self.caption, undefined=jinja2.StrictUndefined)
@@ -124,10 +124,10 @@ class Exhibit(BaseModel):
 
 
 def exhibits(folder: Path) -> dict[str, Exhibit]:
-    """All tables and figures by name, those of other packages last.
+    """All tables and figures by name; those of other packages come last.
 
     Args:
-        folder: with the project's own notebooks.
+        folder: folder of the project's own notebooks.
 
     Raises:
         SBSError: a header is missing or malformed, or two notebooks have the same name.
@@ -142,14 +142,14 @@ def exhibits(folder: Path) -> dict[str, Exhibit]:
 
 
 def read_exhibit(path: Path, package: str | None = None) -> Exhibit:
-    """What the header of a notebook registers.
+    """Read what a notebook registers in its header.
 
     Args:
         path: a jupytext percent script.
-        package: top-level package that it belongs to, if it is not one of the project's.
+        package: top-level package of the notebook; None for the project's own.
 
     Raises:
-        SBSError: the header is missing or malformed, or names a parameter that is not there.
+            SBSError: the header is missing or malformed, or names a parameter that does not exist.
     """
     text = path.read_text()
     content = _header(text, path)
@@ -165,8 +165,8 @@ def read_exhibit(path: Path, package: str | None = None) -> Exhibit:
     for key in (*one.inputs, *one.outputs):
         if key not in _assigned(tree):
             raise SBSError(
-                f"{path}: sbs: {key} is no parameter of the notebook; assign it in the cell that "
-                "is tagged parameters"
+                f"{path}: sbs: {key} is not a parameter of the notebook; assign it in the cell "
+                "tagged parameters"
             )
     return one
 
@@ -191,8 +191,8 @@ def _header(text: str, path: Path) -> Mapping[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise SBSError(
-            f"{path}: the header has no mapping jupyter: sbs:; say there what the notebook reads "
-            "and writes, as notebooks/table1.py does"
+            f"{path}: the header has no mapping jupyter: sbs:; add one with what the notebook "
+            "reads and writes (example: notebooks/table1.py)"
         )
     return found
 
@@ -213,7 +213,7 @@ def _assigned(tree: ast.Module) -> set[str]:
 
 
 def _modules(tree: ast.Module, packages: set[str | None]) -> tuple[str, ...]:
-    """Modules of these packages that import statements name."""
+    """Modules of these packages that the script imports."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""What the rest of the project needs to know of a compression method."""
+"""Registered compression methods."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sbs.policy import FULL_PRECISION
 from sbs.registry.discovery import Registry, Room, imported
 
 Settings = Mapping[str, Any]
-"""Sections of a scale that a stage gets, as in a run record."""
+"""Sections of a scale that a stage uses, as in a run record."""
 
 
 def all_sections(settings: Settings) -> frozenset[str] | None:
-    """None: the method needs all of its sections."""
+    """Default of :attr:`Method.needed`: None means that a run needs all sections of the method."""
     return None
 
 
@@ -28,26 +28,27 @@ class Method:
     """A compression method. The module that registers it must not import PyTorch at its top level.
 
     Attributes:
-        name: what the experiments sheet and file names call it.
-        label: what people call it.
+        name: name in the experiments sheet and in file names.
+        label: name for people.
         order: position in tables, ascending.
         search: ``module:function`` of ``(SearchContext, **options) -> SearchResult``; None for
             full precision, which is pretrained and not searched.
-        options: what ``search`` gets besides the context.
-        bits: it chooses bitwidths.
-        filters: it chooses filters to keep.
-        quantizes: its networks have quantized weights.
+        options: further arguments of ``search``.
+        bits: whether it chooses bitwidths.
+        filters: whether it chooses the filters to keep.
+        quantizes: whether its networks have quantized weights.
         quantizer: name of the quantizer of its networks.
-        sections: settings sections of its own, by name.
-        needed: names of those that a run needs, given its ``search`` section.
-        lowest_bits: smallest bitwidth that it may give a layer, given the settings of a search.
-        lands: its search is steered to ``search.target`` in ``search.resource``.
-        search_share: training that its search does over that of its authors' search, given the
-            settings of a search; None if it does not train.
-        own_start: fine-tuning starts from the searched weights whatever ``finetune.start`` says.
-        without_sharing: name and label of its row in a table where ``search.bit_sharing`` is
-            false; the name is that of the published values.
-        family: methods of one family are one line in a figure; by default the label.
+        sections: its own settings sections, by name.
+        needed: from the ``search`` section of a run, the names of the own sections it needs.
+        lowest_bits: from the settings of a search, the lowest bitwidth that a layer can get.
+        lands: whether the search aims at a cost of ``search.target`` in ``search.resource``.
+        search_share: from the settings of a search, its training effort divided by that of the
+            authors' search; None if the search does not train.
+        own_start: whether fine-tuning always starts from the searched weights; ``finetune.start``
+            is then ignored.
+        without_sharing: name and label of its table row where ``search.bit_sharing`` is false;
+            the name is that of the published values.
+        family: methods of one family share one line in a figure; by default the label.
     """
 
     name: str
@@ -70,17 +71,17 @@ class Method:
 
     @property
     def module(self) -> str:
-        """Dotted name of the module with its search, for the digest of its code."""
+        """Dotted name of the module with the search, for the digest of the code."""
         assert self.search is not None
         return self.search.partition(":")[0]
 
     @property
     def line(self) -> str:
-        """Name of its line in a figure."""
+        """Name of the method's line in a figure."""
         return self.family or self.label
 
     def needed_sections(self, search: Settings) -> list[str]:
-        """Names of its own sections that a run needs.
+        """Names of the own sections that a run needs.
 
         Args:
             search: the ``search`` section of the scale.
@@ -89,7 +90,7 @@ class Method:
         return [name for name in self.sections if needed is None or name in needed]
 
     def load(self) -> Callable[..., Any]:
-        """Import the search: a function of the context alone."""
+        """Import the search and bind its options: a function with one argument, the context."""
         assert self.search is not None
         module, _, function = self.search.partition(":")
         return partial(getattr(import_module(module), function), **self.options)
@@ -108,18 +109,18 @@ def methods() -> Mapping[str, Method]:
 
 
 def searched(name: str) -> Method:
-    """The method of a name that a row of the experiments sheet may have.
+    """The method with this name, which a row of the experiments sheet runs.
 
     Raises:
-        SBSError: nobody registered it, or it searches nothing.
+        SBSError: the name is not registered, or the method has no search.
     """
     if method(name).search is None:
-        raise SBSError(f"method {name!r} has no search, so no row of the sheet runs it")
+        raise SBSError(f"method {name!r} has no search, so a row of the sheet cannot run it")
     return method(name)
 
 
 def searching_methods() -> list[str]:
-    """Names that a row of the experiments sheet may have."""
+    """Method names that are allowed in the experiments sheet."""
     return [one.name for one in methods().values() if one.search is not None]
 
 

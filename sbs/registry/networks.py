@@ -1,4 +1,4 @@
-"""Networks by name, known without importing PyTorch."""
+"""Registered networks. Listing them does not import PyTorch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sbs.registry.discovery import Registry, Room
 
 @dataclass(frozen=True)
 class RegisteredNetwork:
-    """A network that a module registers by an entry of its ``NETWORKS``.
+    """A network: one entry of a module's ``NETWORKS``.
 
     Attributes:
-        name: what the experiments sheet and file names call it.
+        name: name in the experiments sheet and in file names.
         module: dotted name of the module; its function ``spec(name)`` describes the network.
-        label: what people call it.
-        published: its name among the published values.
+        label: name for people.
+        published: name in the file of published values.
     """
 
     name: str

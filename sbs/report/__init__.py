@@ -1,8 +1,8 @@
-"""The report: one HTML page of a scale's tables and figures, as a reporter of Snakemake's.
+"""The report: one HTML page with the tables and figures of a scale, as a plugin of Snakemake.
 
-Snakemake gives the files that rules mark for the report, their rendered captions, and when each job
-ran; the page is ours (:mod:`sbs.report.page`). This module is imported at every start of Snakemake,
-so what it needs to render is imported when it does.
+Snakemake provides the files that rules mark for the report, their rendered captions, and the times
+of each job; :mod:`sbs.report.page` makes the page. Snakemake imports this module at every start, so
+the modules for rendering are imported only when it renders.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class ReportSettings(ReportSettingsBase):
 
 
 class Reporter(ReporterBase):
-    """Writes the page."""
+    """Writes the report."""
 
     def render(self) -> None:
-        """Write the page of everything that Snakemake gathered, whole or not at all.
+        """Write the page with everything that Snakemake collected, atomically.
 
         Raises:
-            WorkflowError: nothing has been made yet.
+            WorkflowError: there is no result yet.
         """
         if not self.jobs:
-            raise WorkflowError("nothing to report yet: make a table first, such as `make table1`")
+            raise WorkflowError("nothing to report yet; make a table first (`make table1`)")
         from sbs.provenance.files import atomic_write_text
         from sbs.report.exhibits import exhibits
         from sbs.report.page import page

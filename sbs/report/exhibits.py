@@ -20,14 +20,14 @@ from sbs.results.verdict_rendering import cells
 from sbs.results.verdicts import score
 
 CATEGORIES = ("Claims", "Tables", "Figures", "Theory")
-"""In the page's order; others come after them."""
+"""Order of the categories on the page; other categories follow."""
 
 MIME = {".csv": "text/csv", ".svg": "image/svg+xml", ".md": "text/markdown"}
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file that the page carries along."""
+    """A file that is embedded in the page."""
 
     name: str
     uri: str
@@ -38,15 +38,15 @@ class Exhibit:
     """A table or figure of the report.
 
     Attributes:
-        title: as the rule names it.
-        category: heading that it stands under.
-        caption: HTML.
-        body: HTML.
-        notebook: HTML of the executed notebook that made it, if one did.
+        title: title that the rule gives it.
+        category: heading above it.
+        caption: HTML of the caption.
+        body: HTML of the table or figure.
+        notebook: HTML of the executed notebook that made it, or None.
         downloads: its data.
-        path: the file shown.
-        rule: that made it.
-        inputs: that it was made of.
+        path: file of the table or figure.
+        rule: rule that made it.
+        inputs: input files of that rule.
     """
 
     title: str
@@ -61,15 +61,15 @@ class Exhibit:
 
     @property
     def anchor(self) -> str:
-        """Identifier in the page."""
+        """Identifier on the page."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
 
 def exhibits(results: Mapping[Any, Mapping[Any, list[Any]]]) -> list[Exhibit]:
-    """All files that rules mark for the report, by category and number.
+    """All files that rules mark for the report, sorted by category and number.
 
     Args:
-        results: category to subcategory to file records, as Snakemake gives its reporters.
+        results: category -> subcategory -> file records, as Snakemake passes them to plugins.
     """
     made = [
         _exhibit(category.name, record)
@@ -84,7 +84,7 @@ def shown(path: Path, title: str) -> str:
     """A table or figure as HTML.
 
     Raises:
-        SBSError: nothing is known of files of this kind.
+        SBSError: the report cannot show this kind of file.
     """
     if path.stem == "claims":
         return _claims(pd.read_csv(path))
@@ -97,11 +97,11 @@ def shown(path: Path, title: str) -> str:
     if path.suffix == ".svg":
         image = f'<img src="{_uri(path)}" alt="{html.escape(title)}">'
         return f'<div class="figure" tabindex="0">{image}</div>'
-    raise SBSError(f"{path}: the report shows .csv, .md and .svg only")
+    raise SBSError(f"{path}: the report shows only .csv, .md and .svg files")
 
 
 def notebook_html(path: Path) -> str:
-    """An executed notebook as a fragment of HTML, without scripts."""
+    """An executed notebook as an HTML fragment without scripts."""
     exporter: Any = HTMLExporter(template_name="basic", exclude_anchor_links=True)  # type: ignore[no-untyped-call]
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     body, _ = exporter.from_notebook_node(notebook)
@@ -138,7 +138,7 @@ def _uri(path: Path) -> str:
 
 
 def _position(exhibit: Exhibit) -> tuple[int, bool, str, int]:
-    """By category; numbered ones first, by number."""
+    """Sort key: category, then numbered titles by number, then the others."""
     known = exhibit.category in CATEGORIES
     rank = CATEGORIES.index(exhibit.category) if known else len(CATEGORIES)
     number = re.search(r"\d+$", exhibit.title)
@@ -147,7 +147,7 @@ def _position(exhibit: Exhibit) -> tuple[int, bool, str, int]:
 
 
 def _scrolling(content: str) -> str:
-    """Wide tables scroll in a box of their own, not the page; only long cells wrap."""
+    """Let wide tables scroll in their own box; wrap only long cells."""
     boxed = content.replace("<table", '<div class="wide" tabindex="0"><table')
     boxed = boxed.replace("</table>", "</table></div>")
     return re.sub(r"<td( style=[^>]*)?>(?=[^<]{30})", r'<td class="text"\1>', boxed)

@@ -1,4 +1,4 @@
-"""The report's page."""
+"""Render the page of the report."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def page(
     """One HTML page that needs no other file, no network and no script.
 
     Args:
-        introduction: HTML.
-        exhibits: tables and figures, in order, those of a category together.
-        statistics: of the jobs.
-        provenance: of the runs.
+        introduction: HTML of the introduction.
+        exhibits: tables and figures in order; those of a category are together.
+        statistics: times of the jobs.
+        provenance: facts of the runs.
         rules: Snakemake's records of the rules, with ``name``, ``source`` and ``n_jobs``.
         configuration: path and text of the scale's files.
     """
@@ -57,7 +57,7 @@ def page(
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words that fit their size."""
+    """Seconds as text, with units that fit."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)

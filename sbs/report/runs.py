@@ -1,4 +1,4 @@
-"""What the jobs behind a report say: how long they took, and of what they were made."""
+"""Facts of the jobs behind a report: their times, and the code, data and devices they used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RECORDS = ("metrics.json", "search.json")
 
 @dataclass(frozen=True)
 class RuleTimes:
-    """Wall seconds of a rule's jobs."""
+    """Wall seconds of the jobs of a rule."""
 
     rule: str
     jobs: int
@@ -27,7 +27,7 @@ class RuleTimes:
 
 @dataclass(frozen=True)
 class Statistics:
-    """When the jobs ran, and the times of each rule, the largest total first."""
+    """Time span of the jobs, and the times of each rule; the largest total comes first."""
 
     first: datetime
     last: datetime
@@ -35,7 +35,7 @@ class Statistics:
 
     @property
     def total(self) -> float:
-        """Wall seconds of all jobs together."""
+        """Sum of the wall seconds of all jobs."""
         return sum(times.total for times in self.rules)
 
     @property
@@ -46,14 +46,14 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the run records name, each value with the number of records that name it."""
+    """Facts from the run records; each value has the number of records that contain it."""
 
     records: int
     facts: dict[str, Counter[str]]
 
 
 def statistics(jobs: Iterable[Any]) -> Statistics:
-    """Times by rule of Snakemake's job records, of which there must be one at least."""
+    """Times by rule, from Snakemake's job records (at least one)."""
     jobs = list(jobs)
     seconds: dict[str, list[float]] = {}
     for job in jobs:
@@ -70,13 +70,13 @@ def statistics(jobs: Iterable[Any]) -> Statistics:
 
 
 def provenance(jobs: Iterable[Any]) -> Provenance:
-    """Code, data, software and devices of all run records among the jobs' outputs."""
+    """Code, data, software and devices from all run records in the jobs' outputs."""
     paths = [Path(file) for job in jobs for file in job.output if Path(file).name in RECORDS]
     return provenance_of([json.loads(path.read_text()) for path in paths if path.exists()])
 
 
 def provenance_of(records: Sequence[dict[str, Any]]) -> Provenance:
-    """:func:`provenance` of records as ``sbs.provenance.records.RunRecord`` writes them."""
+    """Like :func:`provenance`, from the content of run records (JSON)."""
     facts: dict[str, Counter[str]] = {}
 
     def note(name: str, value: str) -> None:

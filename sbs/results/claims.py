@@ -13,27 +13,27 @@ from sbs.errors import SBSError
 from sbs.results.quantities import QUANTITIES, Quantity
 
 GAIN = " - "
-"""Between the two runs of a side that is a gain."""
+"""Separates the two runs of a side that is a gain."""
 
 Relation = Literal["less", "more", "at least", "at most"]
 
 
 class Claim(BaseModel):
-    """A sentence of the paper with its test.
+    """A claim of the paper, with its test.
 
     Attributes:
         id: short name.
-        claim: the sentence, in our words.
-        where: where it stands in the paper.
-        statement: a row of ``theory.csv`` that decides it; or else the following.
-        left: ``network method [variant]``, a row of the sheet, or two of them with a minus between:
+        claim: the claim, in our words.
+        where: its place in the paper.
+        statement: a row of ``theory.csv`` that decides the claim; otherwise the fields below do.
+        left: ``network method [variant]``, a row of the sheet. Or two of them with a minus between:
             the gain of the first over the second, seed by seed.
-        right: the same, what ``left`` is compared with.
-        metric: what of them, one of :data:`sbs.results.quantities.QUANTITIES`.
-        relation: ``less`` and ``more`` than ``right``; ``at least`` and ``at most`` ``value``,
-            which bounds the difference in points or the ratio of costs, left over right.
-        value: for the last two.
-        published: table of the published values, and the names of the two rows there.
+        right: the other side of the comparison, in the same form.
+        metric: what is compared, one of :data:`sbs.results.quantities.QUANTITIES`.
+        relation: ``less`` or ``more`` than ``right``; or ``at least`` or ``at most`` ``value``,
+            which bounds the difference in points, or the ratio of costs (left divided by right).
+        value: bound for ``at least`` and ``at most``.
+        published: table of the published values, and the names of the two rows in it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,7 +55,7 @@ class Claim(BaseModel):
         if (self.statement is None) == (None in test):
             raise ValueError("give either statement, or left, right, metric and relation")
         if self.relation is not None and (self.value is None) == self.relation.startswith("at"):
-            raise ValueError("'at least' and 'at most' need a value, 'less' and 'more' have none")
+            raise ValueError("'at least' and 'at most' need a value; 'less' and 'more' must not")
         if self.metric is not None:
             self._check_metric()
         return self
@@ -66,17 +66,17 @@ class Claim(BaseModel):
         gain = any(side is not None and GAIN in side for side in (self.left, self.right))
         if gain and not self.quantity.points:
             accuracies = [name for name, quantity in QUANTITIES.items() if quantity.points]
-            raise ValueError(f"a gain is of {' or '.join(accuracies)}")
+            raise ValueError(f"a gain needs the metric {' or '.join(accuracies)}")
 
     @property
     def quantity(self) -> Quantity:
-        """What the two sides are compared by."""
+        """The compared quantity."""
         assert self.metric is not None
         return QUANTITIES[self.metric]
 
     @property
     def bound(self) -> float:
-        """What the effect is held against, on the scale of the interval."""
+        """The value that the effect is compared with, on the scale of the interval."""
         if self.quantity.points:
             return 0.0 if self.value is None else self.value
         return math.log(1.0 if self.value is None else self.value)
@@ -86,7 +86,7 @@ def load_claims(path: Path) -> list[Claim]:
     """Read ``claims.yaml``.
 
     Raises:
-        SBSError: a claim is malformed, or there are two of a name.
+        SBSError: a claim is malformed, or two claims have the same name.
     """
     content = yaml.safe_load(Path(path).read_text())
     claims = []

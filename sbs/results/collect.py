@@ -1,4 +1,4 @@
-"""Run records gathered into one tidy table."""
+"""Collect run records into one tidy table."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ SEARCH_COLUMNS = {
     "threads": "search_threads",
 }
 SHARE = "search_share"
-"""Training of a search over that of its authors' search."""
+"""Training effort of a search divided by that of its authors' search."""
 
 
 def write_runs(records: Sequence[Path], output: Path) -> None:
-    """Write :func:`collect` of the given files as CSV, whole or not at all."""
+    """Write :func:`collect` of the given files as CSV, atomically."""
     runs = collect([RunRecord.load(path) for path in records])
     with atomic_write(output) as temporary:
         runs.to_csv(temporary, index=False)
 
 
 def collect(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """One row a run: a fine-tuned network with the cost of its search, or a pretrained one.
+    """One row per run: a fine-tuned network with the cost of its search, or a pretrained one.
 
-    Fixed precision searches nothing, so its search columns are empty, as are those of
-    pretraining. ``resource`` is the cost that the search was steered to, empty for methods that
-    know no such cost; ``bit_sharing`` is the setting of the search, empty where there is none.
+    Search columns are empty for fixed precision and for pretraining, which have no search.
+    ``resource`` is the cost that the search was steered to; empty for methods without such a cost.
+    ``bit_sharing`` is the setting of the search; empty without a search.
 
     Args:
-        records: of all three stages, in any order.
+        records: records of all three stages, in any order.
 
     Raises:
-        SBSError: records of several scales, or two of the same run.
+        SBSError: records of several scales, or two records of the same run.
     """
     scales = sorted({record.scale for record in records})
     if len(scales) > 1:
@@ -83,9 +83,9 @@ def _row(record: RunRecord, search: RunRecord | None) -> dict[str, Any]:
 
 
 def _of_settings(search: RunRecord) -> dict[str, Any]:
-    """What the settings of a search say of its run; less of a method that is not installed."""
+    """Columns from the settings of a search; some are missing if its method is not installed."""
     settings = search.settings["search"]
-    # Records of before this setting existed are of searches that shared bits.
+    # Records from before this setting existed come from searches with bit sharing.
     cells: dict[str, Any] = {"bit_sharing": settings.get("bit_sharing", True)}
     known = methods().get(search.method)
     if known is not None and known.lands:

@@ -1,4 +1,4 @@
-"""Sizes of exported networks beside what the memory model says of them."""
+"""Sizes of exported networks, beside the sizes of the memory model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sbs.results.rows import label
 
 
 def export_sizes(paths: Sequence[Path], runs: pd.DataFrame) -> pd.DataFrame:
-    """A row an exported network, sizes in KB of 1000 bytes.
+    """One row per exported network; sizes in KB of 1000 bytes.
 
     Args:
-        paths: ``sizes.json`` of ``sbs export``, below folders of network, method, variant and seed.
-        runs: what :func:`sbs.results.collect.collect` gives.
+        paths: files ``sizes.json`` of ``sbs export``, in folders network/method/variant/seed.
+        runs: table of :func:`sbs.results.collect.collect`.
 
     Returns:
-        A row a file: ``weights_kb`` by the cost model, ``packed_kb`` of the packed words,
-        ``file_kb`` with everything else, ``memory_kb`` of Table 2, which counts activations too.
+        One row per file. ``weights_kb``: weights by the cost model. ``packed_kb``: packed words.
+        ``file_kb``: the whole file. ``memory_kb``: as in Table 2, which also counts activations.
     """
     rows = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""A table's numbers as small JSON files, one a row, which DVC shows and compares as metrics."""
+"""Numbers of a table as small JSON files, one per row; DVC shows and compares them as metrics."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ COLUMNS = {
     "memory_kb": ("memory_kb", 1),
     "search_hours": ("search_hours", 5),
 }
-"""Metric to the table's column and the digits that are worth comparing."""
+"""Metric -> column of the table, and the number of digits to keep."""
 
 
 def write_metrics(table: pd.DataFrame, folder: Path) -> list[Path]:
     """Write ``<network>/<method>.json`` for every row of a table.
 
     Args:
-        table: measured cells of :func:`sbs.results.tables.table_of_runs`; empty cells are left out.
-        folder: of this table alone.
+        table: table of :func:`sbs.results.tables.table_of_runs`; empty cells are skipped.
+        folder: folder for the files of only this table.
 
     Returns:
-        The files.
+        Paths of the files.
     """
     written = []
     for _, row in table.iterrows():
@@ -44,6 +44,6 @@ def write_metrics(table: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def write_score(score: dict[str, int], path: Path) -> None:
-    """Write how many claims got each verdict, the verdicts as keys without spaces."""
+    """Write the number of claims with each verdict; keys are verdicts with underscores."""
     metrics = {verdict.replace(" ", "_"): count for verdict, count in score.items()}
     atomic_write_text(path, json.dumps(metrics, indent=1) + "\n")

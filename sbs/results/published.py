@@ -1,4 +1,4 @@
-"""The paper's values, as ``config/published.csv`` holds them, beside a row of ours."""
+"""The paper's values from ``config/published.csv``, for the rows of our tables."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ COLUMNS = {
     "top1": "published_top1",
     "top5": "published_top5",
 }
-"""Published metric to its column in a table of ours."""
+"""Published metric -> its column in our tables."""
 
 
 def published_rows(published: pd.DataFrame, table: str, network: str) -> pd.DataFrame:
-    """The values of a network in a table of the paper.
+    """The paper's values for a network in one of its tables.
 
     Args:
         published: columns table, network, method, metric, value and std.
-        table: ``table1`` and so on.
+        table: name of the paper's table, for example ``table1``.
         network: our name of the network.
     """
     known = networks().get(network)
@@ -37,7 +37,7 @@ def published_rows(published: pd.DataFrame, table: str, network: str) -> pd.Data
 def published_cells(
     published: pd.DataFrame, table: str, network: str, row: str
 ) -> dict[str, float]:
-    """The paper's cells of a row, NaN for what it does not print, by :data:`COLUMNS`."""
+    """The paper's cells of a row, by :data:`COLUMNS`; NaN where it prints nothing."""
     of_network = published_rows(published, table, network)
     chosen = of_network[of_network["method"] == row].set_index("metric")
     cells = {}

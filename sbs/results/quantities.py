@@ -1,4 +1,4 @@
-"""What tables, figures and claims compare, and where its values are found."""
+"""The quantities that tables, figures and claims compare, and where their values are."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sbs.registry.costs import cost_model
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something measured of a run.
+    """A measured property of a run.
 
     Attributes:
-        column: of the runs, see :func:`sbs.results.collect.collect`. Not every run has it.
-        unit: for people.
-        published: its names among the published values, each with the factor that gives ``unit``.
-        scale: a value of the runs over it is in ``unit``.
-        points: an accuracy, compared by difference; otherwise a cost, compared by ratio.
+        column: column of the runs, see :func:`sbs.results.collect.collect`; some runs lack it.
+        unit: unit of printed values.
+        published: names in the file of published values; each with its factor to ``unit``.
+        scale: values of the runs are divided by it to get ``unit``.
+        points: true for an accuracy, compared by difference; false for a cost, compared by ratio.
     """
 
     column: str
@@ -37,7 +37,7 @@ COSTS: Mapping[str, Quantity] = {
     "bops": _cost("bops", "bops", {"bops_m": 1.0, "bops_g": 1000.0}),
     "memory": _cost("memory", "memory_bytes", {"memory_kb": 1.0}),
 }
-"""Cost model to the cost of the compressed network."""
+"""Cost model -> quantity of the compressed network."""
 
 QUANTITIES: Mapping[str, Quantity] = {
     "top1": Quantity("top1", "%", {"top1": 1.0}, points=True),
@@ -48,4 +48,4 @@ QUANTITIES: Mapping[str, Quantity] = {
     "latency": Quantity("latency_ms", "ms", {"latency_ms": 1.0}),
     "energy": Quantity("energy_mj", "mJ", {"energy_mj": 1.0}),
 }
-"""By the name that a claim uses."""
+"""Quantities by the name that claims use."""

@@ -1,4 +1,4 @@
-"""Tables of runs as Markdown."""
+"""Render tables of runs as Markdown."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from sbs.results.statistics import LEVEL
 
 MISSING = "–"
 ONE_RUN = "one run"
-"""What stands in the column of groups for a row that is compared with nothing."""
+"""Text in the column of groups for a row that is not compared."""
 
 COSTS = {
     "bops": ("bops_m", "bop_ratio", "BOPs (M)"),
     "memory": ("memory_kb", "memory_ratio", "memory (KB)"),
 }
-"""Cost model to the columns of the cost and its reduction, and the heading of the former."""
+"""Cost model -> columns of the cost and of its reduction, and the heading of the cost."""
 
 
 def rendering(table: pd.DataFrame, title: str, resource: str = "bops") -> str:
     """A table of runs as Markdown: mean ± standard deviation (number of seeds).
 
     Args:
-        table: of :func:`sbs.results.tables.table_of_runs`.
+        table: table of :func:`sbs.results.tables.table_of_runs`.
         title: heading.
-        resource: the cost that the table compares methods by, a key of :data:`COSTS`.
+        resource: cost that the table compares methods by, a key of :data:`COSTS`.
     """
     scale, dataset = table["scale"].iloc[0], table["dataset"].iloc[0]
     shown = pd.DataFrame([_rendered(row, resource) for _, row in table.iterrows()])
@@ -47,7 +47,7 @@ def rendering(table: pd.DataFrame, title: str, resource: str = "bops") -> str:
 
 
 def number(value: float | None, digits: int) -> str:
-    """A value with so many decimals, or a dash if there is none."""
+    """A value with this number of decimals, or a dash if there is none."""
     return MISSING if value is None or pd.isna(value) else f"{value:.{digits}f}"
 
 

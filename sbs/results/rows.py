@@ -1,4 +1,4 @@
-"""Which row of a table a run belongs to. It follows from the run's method and settings."""
+"""The table row of a run. It follows from the run's method and settings."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ LAST = 10**9
 
 
 def with_rows(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the columns ``row``, ``label`` and ``order`` of their rows in a table.
+    """The runs with the columns ``row``, ``label`` and ``order`` of their table rows.
 
     Args:
-        runs: what :func:`sbs.results.collect.collect` gives of a selection of the sheet.
+        runs: rows of :func:`sbs.results.collect.collect` that the sheet selects.
 
     Raises:
-        SBSError: runs of several variants would fall into one row.
+        SBSError: runs of several variants would be in one row.
     """
     named_rows = list(map(_row, runs["method"], runs["bit_sharing"]))
     named = runs.assign(
@@ -31,13 +31,13 @@ def with_rows(runs: pd.DataFrame) -> pd.DataFrame:
         if len(variants) > 1:
             raise SBSError(
                 f"several variants of {network} {row} in one table: {', '.join(variants)}; give "
-                "the table to one of them only (column tables of config/experiments.tsv)"
+                "the table to only one of them (column tables of config/experiments.tsv)"
             )
     return named
 
 
 def label(method: str) -> str:
-    """What people call a method; its name if it is not installed."""
+    """Label of a method; its name if the method is not installed."""
     known = methods().get(method)
     return known.label if known else method
 

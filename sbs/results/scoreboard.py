@@ -1,4 +1,4 @@
-"""The README's score of the claims, from the committed snapshots."""
+"""The table of verdict counts in the README, from the committed snapshots."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ END = "<!-- end -->"
 
 
 def scoreboard(measured: Path) -> str:
-    """A Markdown table with a row a scale that has judged claims.
+    """A Markdown table with one row per scale that has judged claims.
 
     Args:
-        measured: folder of snapshots, one a scale; its name is how the table links to them.
+        measured: folder of snapshots, one per scale; links in the table start with this path.
     """
     rows = []
     for path in sorted(measured.glob("*/claims.csv")):
@@ -30,10 +30,10 @@ def scoreboard(measured: Path) -> str:
 
 
 def updated(readme: str, table: str) -> str:
-    """``readme`` with ``table`` between its markers.
+    """Return ``readme`` with ``table`` between its markers.
 
     Raises:
-        SBSError: there are no markers.
+        SBSError: the markers are missing.
     """
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -43,7 +43,7 @@ def updated(readme: str, table: str) -> str:
 
 
 def main() -> None:
-    """``python -m sbs.results.scoreboard``, in the project's folder."""
+    """Run ``python -m sbs.results.scoreboard`` in the project's folder."""
     readme = Path("README.md")
     try:
         text = updated(readme.read_text(), scoreboard(Path("results/measured")))

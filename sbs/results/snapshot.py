@@ -1,4 +1,4 @@
-"""Copies of a scale's small outputs, for git: tables, figures and run records, no weights."""
+"""Copy the small outputs of a scale for git: tables, figures and run records, but no weights."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ STAGES = ("pretrain", "search", "finetune")
 
 
 def save(results: Path, snapshot: Path) -> list[Path]:
-    """Copy tables, figures and records of ``results`` to ``snapshot``; what it held goes.
+    """Replace ``snapshot`` by copies of the tables, figures and records in ``results``.
 
     Returns:
-        The copies.
+        Paths of the copies.
 
     Raises:
         SBSError: there is nothing to copy.
@@ -34,16 +34,16 @@ def save(results: Path, snapshot: Path) -> list[Path]:
 
 
 def restore(results: Path, snapshot: Path) -> list[Path]:
-    """Put the run records of a snapshot back, but over no others that are there.
+    """Copy the run records of a snapshot back; records that differ are not overwritten.
 
-    Records of the snapshot that are there already are written again: then they are newer than
-    the pretrained weights, whenever these came, and Snakemake repeats none of their runs.
+    Identical records are written again, so that they are newer than the pretrained weights.
+    Otherwise Snakemake would repeat their runs.
 
     Returns:
-        The records put back.
+        Paths of the restored records.
 
     Raises:
-        SBSError: there is no such snapshot.
+        SBSError: the snapshot does not exist or has no records.
     """
     sources = list(_records(snapshot))
     if not sources:
@@ -58,7 +58,7 @@ def restore(results: Path, snapshot: Path) -> list[Path]:
 def _tables(results: Path) -> Iterator[Path]:
     for pattern in TABLES:
         for path in sorted(results.glob(pattern)):
-            # Benchmarks belong to no scale.
+            # Benchmarks do not belong to a scale.
             if path.name != "README.md" and path.stem != "benchmarks":
                 yield path
 
@@ -81,7 +81,7 @@ def _copy(source: Path, root: Path, target: Path) -> Path:
 
 
 def main() -> None:
-    """``python -m sbs.results.snapshot save|restore RESULTS SNAPSHOT``."""
+    """Run ``python -m sbs.results.snapshot save|restore RESULTS SNAPSHOT``."""
     actions = {"save": save, "restore": restore}
     parser = argparse.ArgumentParser(prog="python -m sbs.results.snapshot", description=__doc__)
     parser.add_argument("action", choices=actions)

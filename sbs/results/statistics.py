@@ -1,4 +1,4 @@
-"""Which differences are larger than the noise over seeds."""
+"""Which differences are larger than the noise over seeds?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 LEVEL = 0.05
-"""Two samples do not differ if Welch's two-sided t-test gives at least this p-value."""
+"""Two samples do not differ if the p-value of Welch's two-sided t-test is at least this."""
 
 CONFIDENCE = 1 - LEVEL
 
@@ -21,7 +21,7 @@ Group = frozenset[str]
 
 @dataclass(frozen=True)
 class Interval:
-    """An effect with its confidence interval, NaN where there is none."""
+    """An effect with its confidence interval; the ends are NaN if there is no interval."""
 
     effect: float
     low: float
@@ -29,13 +29,13 @@ class Interval:
 
 
 def interval(left: pd.Series, right: pd.Series, *, ratio: bool) -> Interval:
-    """Difference of means, or logarithm of the ratio of geometric means, with Welch's interval.
+    """Difference of means, or log ratio of geometric means, with Welch's confidence interval.
 
-    A side whose values are all the same, such as the cost of a fixed bitwidth, has no variance.
+    If all values of a side are equal, such as the cost at a fixed bitwidth, it has no variance.
 
     Args:
-        left: values of one side, a seed each.
-        right: values of the other side.
+        left: values of one side, one per seed.
+        right: values of the other side, one per seed.
         ratio: compare logarithms.
     """
     if ratio:
@@ -56,15 +56,15 @@ def interval(left: pd.Series, right: pd.Series, *, ratio: bool) -> Interval:
 
 
 def tie(first: pd.Series, second: pd.Series) -> bool | None:
-    """Whether two samples over seeds differ by no more than their noise; None if one is a single.
+    """Whether two samples differ by no more than their noise; None if one has a single value.
 
     Args:
-        first: values of one method, a seed each.
-        second: values of the other.
+        first: values of one method, one per seed.
+        second: values of the other method, one per seed.
     """
     if min(len(first), len(second)) < 2:
         return None
-    if first.std() == second.std() == 0:  # no noise at all, which the test cannot judge
+    if first.std() == second.std() == 0:  # without any noise the test is undefined
         return bool(first.iloc[0] == second.iloc[0])
     moments = [(sample.mean(), sample.std(ddof=1), len(sample)) for sample in (first, second)]
     test = stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False)
@@ -72,16 +72,16 @@ def tie(first: pd.Series, second: pd.Series) -> bool | None:
 
 
 def letters(samples: Mapping[str, pd.Series]) -> dict[str, str]:
-    """Compact letter display: two samples share a letter exactly if they :func:`tie`.
+    """Compact letter display: two samples share a letter if and only if they :func:`tie`.
 
-    Ties are not transitive, so a sample may have several letters. The highest mean has an ``a``.
+    Ties are not transitive, so a sample can have several letters. The highest mean has an ``a``.
 
     Args:
-        samples: values by name, a seed each.
+        samples: values by name, one per seed.
 
     Returns:
-        For each name its letters in order, separated by spaces. A single value is compared with
-        nothing and has none.
+        The letters of each name in order, separated by spaces; empty for a single value, which is
+        not compared.
     """
     means = {name: sample.mean() for name, sample in samples.items() if len(sample) > 1}
     compared = sorted(means, key=lambda name: -means[name])
@@ -94,7 +94,7 @@ def letters(samples: Mapping[str, pd.Series]) -> dict[str, str]:
 
 
 def _largest_groups(names: Sequence[str], tied: set[tuple[str, str]]) -> list[Group]:
-    """All sets of names that tie pairwise and that no other name can join (Bron, Kerbosch 1973)."""
+    """All maximal sets of names in which every pair ties (Bron, Kerbosch 1973)."""
     neighbours = {
         name: {b if name == a else a for a, b in tied if name in (a, b)} for name in names
     }
@@ -111,7 +111,7 @@ def _largest_groups(names: Sequence[str], tied: set[tuple[str, str]]) -> list[Gr
 
 
 def _without_repetition(groups: list[Group]) -> list[Group]:
-    """Leave out groups of which every pair shares another group too: fewer letters say the same."""
+    """Remove groups in which every pair also shares another group: their letters add nothing."""
     for group in sorted(groups, key=lambda group: (len(group), sorted(group))):
         others = [other for other in groups if other != group]
         pairs = list(combinations(group, 2))

@@ -1,4 +1,4 @@
-"""Tables of runs: measured beside published."""
+"""Tables of runs: measured values beside published ones."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from sbs.results.statistics import letters
 
 
 def table_of_runs(name: str, runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Methods compared, a row a network and method, in the order in which methods register.
+    """Compare methods: one row per network and method, in the order of the methods.
 
     Args:
-        name: of the paper's table with the published values, such as ``table1``.
-        runs: what :func:`sbs.results.collect.collect` gives of the runs that the sheet gives to the
-            table. A method whose settings make it another row has a name of its own there.
+        name: the paper's table with the published values, for example ``table1``.
+        runs: rows of :func:`sbs.results.collect.collect` that the sheet selects for the table.
+            Some settings put a method into another row, with its own name.
         published: the paper's values: table, network, method, metric, value, std.
 
     Returns:
-        Measured and published cells in columns of their own: BOPs in millions, memory in KB of 1000
+        Separate columns for measured and published values: BOPs in millions, memory in KB of 1000
         bytes, hours of one device, accuracies in percent. ``*_std`` is the sample standard
-        deviation over ``seeds`` runs, empty for one. Rows of a network whose ``top1_groups`` share
-        a letter do not differ in top-1 by more than the noise over seeds
-        (:func:`sbs.results.statistics.letters`); they are empty for a single run. Published values
-        are the paper's, on CIFAR-100, whatever the scale.
+        deviation over ``seeds`` runs; empty for one run. If rows of a network share a letter in
+        ``top1_groups``, their top-1 does not differ by more than the noise over seeds
+        (:func:`sbs.results.statistics.letters`); it is empty for a single run. Published values
+        are the paper's, on CIFAR-100, at every scale.
 
     Raises:
-        SBSError: runs of several variants would fall into one row.
+        SBSError: runs of several variants would be in one row.
     """
     rows: list[dict[str, Any]] = []
     for network, of_network in with_rows(runs).groupby("network", sort=False):
@@ -40,17 +40,17 @@ def table_of_runs(name: str, runs: pd.DataFrame, published: pd.DataFrame) -> pd.
             cells = _measured(group) | {"top1_groups": groups[row]}
             rows.append(cells | published_cells(published, name, str(network), row))
     table = pd.DataFrame(rows).sort_values(["network", "order", "method"], ignore_index=True)
-    # Published cells of other tables.
+    # Remove published columns that only other tables have.
     absent = [column for column in COLUMNS.values() if table[column].isna().all()]
     return table.drop(columns=["order", *absent])
 
 
 def table5(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Table 5, a search with and without bit sharing: cells of :func:`table_of_runs`, and ratios.
+    """Table 5: searches with and without bit sharing; :func:`table_of_runs` with ratios.
 
-    Full precision has no search and no row.
-    ``search_hours_over_sharing`` and ``search_memory_over_sharing`` are the ratios to the row with
-    sharing of the same network, measured; beside them are the published ones.
+    Full precision has no search, so it has no row. ``search_hours_over_sharing`` and
+    ``search_memory_over_sharing`` are measured ratios to the row with sharing of the same network;
+    the published ratios are beside them.
     """
     searched = runs[runs["bit_sharing"].notna()]
     table = table_of_runs("table5", searched, published)
@@ -92,6 +92,6 @@ def _measured(group: pd.DataFrame) -> dict[str, Any]:
 
 
 def _reduction(group: pd.DataFrame, ratio: str, cost: str) -> float:
-    """Full precision's cost over the mean of the runs' costs, as the cell of the cost shows it."""
+    """Cost at full precision divided by the mean cost of the runs, as the cost column shows it."""
     full = group[ratio].iloc[0] * group[cost].iloc[0]
     return float(full / group[cost].mean())

@@ -1,4 +1,4 @@
-"""From a cell of a table to the runs behind it."""
+"""Find the runs behind a cell of a table."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ COLUMNS = {
     "search_hours_over_sharing": "search_device_hours",
     "search_memory_over_sharing": "search_peak_memory_bytes",
 }
-"""Column of a table to the column of the runs that it is made of."""
+"""Column of a table -> the column of the runs that it is computed from."""
 
 OVER_SHARING = "_over_sharing"
-"""Columns of Table 5 that divide a row by the one with bit sharing end so."""
+"""Suffix of the columns of Table 5 that are ratios to the row with bit sharing."""
 
 
 def trace(table: Path, row: str, column: str) -> str:
-    """What a cell was made of: every run's value, its records, and where the run comes from.
+    """The runs behind a cell: each run's value, its records and their origin.
 
     Args:
         table: ``table1.csv`` or another table of runs, in the results folder of its scale.
-        row: ``network method``, as they stand in the table's columns of these names.
+        row: ``network method``, as in the table's columns of these names.
         column: a column of it.
 
     Raises:
-        SBSError: there is no such table, row, column or record.
+        SBSError: the table, row, column or a record does not exist.
     """
     cells = _read(table)
     network, name = _split(row)
     cell = cells[(cells["network"] == network) & (cells["method"] == name)]
     if cell.empty:
         known = ", ".join(f"{r.network} {r.method}" for r in cells.itertuples())
-        raise SBSError(f"{table}: no row {row!r}; there are {known}")
+        raise SBSError(f"{table}: no row {row!r}; the rows are {known}")
     if column not in cells.columns:
-        raise SBSError(f"{table}: no column {column!r}; there are {', '.join(cells.columns)}")
+        raise SBSError(f"{table}: no column {column!r}; the columns are {', '.join(cells.columns)}")
     lines = [f"{table}: {network} {name}, {column} = {cell[column].item()}"]
     if column.startswith("published"):
         kind = "a ratio of numbers" if column.endswith(OVER_SHARING) else "as"
@@ -72,7 +72,7 @@ def trace(table: Path, row: str, column: str) -> str:
 
 
 def _runs_behind(runs: pd.DataFrame, column: str, results: Path) -> list[str]:
-    """A line for the value of every run, and lines on its records."""
+    """For every run a line with its value, and lines about its records."""
     lines = []
     for _, run in runs.sort_values("seed").iterrows():
         lines += ["", f"seed {run['seed']}: {COLUMNS[column]} = {run[COLUMNS[column]]}"]
@@ -84,7 +84,7 @@ def _runs_behind(runs: pd.DataFrame, column: str, results: Path) -> list[str]:
 def _split(row: str) -> tuple[str, str]:
     parts = row.split()
     if len(parts) != 2:
-        raise SBSError(f"row {row!r}: write network and method, such as 'resnet20 sbs'")
+        raise SBSError(f"row {row!r}: write network and method, for example 'resnet20 sbs'")
     return parts[0], parts[1]
 
 

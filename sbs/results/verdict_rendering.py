@@ -1,4 +1,4 @@
-"""Verdicts as a reader sees them, in Markdown and in the report."""
+"""Render verdicts for readers, in Markdown and in the report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sbs.results.verdicts import score
 
 
 def rendering(verdicts: pd.DataFrame, scale: str, dataset: str) -> str:
-    """The score and all verdicts as Markdown.
+    """The score and all verdicts, as Markdown.
 
     Args:
-        verdicts: of :func:`sbs.results.verdicts.judge`.
+        verdicts: table of :func:`sbs.results.verdicts.judge`.
         scale: name of the scale of the runs.
-        dataset: that the runs were measured on.
+        dataset: dataset that the runs were measured on.
     """
     counts = ", ".join(f"{count} {name}" for name, count in score(verdicts).items())
     lines = [f"# Claims at the scale `{scale}` (dataset: {dataset})", "", f"{counts}.", ""]
@@ -30,9 +30,9 @@ def rendering(verdicts: pd.DataFrame, scale: str, dataset: str) -> str:
 
 
 def cells(row: pd.Series) -> dict[str, str]:
-    """What a reader sees of a row of :func:`sbs.results.verdicts.judge`, by heading."""
+    """The cells of a row of :func:`sbs.results.verdicts.judge`, by heading."""
     quantity = QUANTITIES.get(str(row.get("metric")))
-    # Costs near a target differ in the third decimal.
+    # Costs near a target differ only in the third decimal.
     digits = 2 if quantity is not None and quantity.points else 3
     interval = ""
     if _known(row.get("measured")):

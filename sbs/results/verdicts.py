@@ -1,15 +1,15 @@
-"""The paper's claims judged by run records.
+"""Judge the paper's claims by run records.
 
-A claim about runs compares two of them over seeds. Accuracies are compared by their difference in
-points, costs by their ratio; both get Welch's confidence interval, on the logarithm for ratios. A
-claim holds if the whole interval is on its side, fails if the whole interval is on the other, and
-is too close to call in between or where a side has a single seed. Only full precision may have one:
-it is the network that all runs start from; a single one of it counts as exact. Intervals are at
-95 % each and not corrected for multiple comparisons.
+A claim about runs compares two sides over seeds: accuracies by their difference in points, costs by
+their ratio. Both get Welch's confidence interval; for ratios it is computed on the logarithm. A
+claim holds if the whole interval is on its side, and fails if the whole interval is on the other
+side. In between, or if a side has a single seed, it is too close to call. Exception: full precision
+is the network that all runs start from, so a single run of it counts as exact. Each interval is at
+95 % and not corrected for multiple comparisons.
 
-Where a scale gives one method a larger share of its authors' search than another, the times of the
-two searches do not compare. A verdict on them must be the same for the times as measured and for
-the times divided by those shares; if it is not, the claim is too close to call.
+A scale can give one method a larger share of its authors' search than another. Then the times of
+the two searches are not comparable. So a verdict on search times must be the same for the measured
+times and for the times divided by these shares; otherwise the claim is too close to call.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ HOLDS, FAILS, CLOSE, NOT_RUN = "holds", "fails", "too close to call", "not run a
 def judge(
     claims: list[Claim], runs: pd.DataFrame, theory: pd.DataFrame, published: pd.DataFrame
 ) -> pd.DataFrame:
-    """A row a claim: both sides' values and the effect, published and measured, and the verdict.
+    """One row per claim: values of both sides, effects (published and measured), and the verdict.
 
-    Values of the two sides are means over seeds in the units of
-    :data:`sbs.results.quantities.QUANTITIES`; the effect is their difference in points or, for
-    costs, the ratio of their geometric means.
+    Values of a side are means over seeds, in the units of
+    :data:`sbs.results.quantities.QUANTITIES`. The effect is their difference in points; for costs
+    it is the ratio of their geometric means.
 
     Args:
-        claims: what the paper says.
-        runs: what :func:`sbs.results.collect.collect` gives.
-        theory: ``theory.csv``.
+        claims: claims of the paper.
+        runs: table of :func:`sbs.results.collect.collect`.
+        theory: content of ``theory.csv``.
         published: the paper's values.
 
     Raises:
-        SBSError: a claim names a statement or published values that are not there.
+        SBSError: a claim names a statement or published values that do not exist.
     """
     return pd.DataFrame([_row(claim, runs, theory, published) for claim in claims])
 
 
 def score(verdicts: pd.DataFrame) -> dict[str, int]:
-    """How many claims got each verdict."""
+    """Number of claims with each verdict."""
     return {
         name: int((verdicts["verdict"] == name).sum()) for name in (HOLDS, FAILS, CLOSE, NOT_RUN)
     }
 
 
 def verdict(claim: Claim, found: Interval) -> str:
-    """Where the interval lies with respect to the claim's bound."""
+    """Verdict from the position of the interval relative to the claim's bound."""
     if math.isnan(found.low):
         return CLOSE
     bound = claim.bound
@@ -115,7 +115,7 @@ def _measured(claim: Claim, runs: pd.DataFrame) -> dict[str, object]:
 def _at_equal_shares(
     claim: Claim, runs: pd.DataFrame, sides: list[pd.Series], decided: str
 ) -> tuple[str, dict[str, float]]:
-    """The verdict on search times if whole searches give it too, and each side's share of one."""
+    """The verdict, if it is the same after division by the shares; and the share of each side."""
     shares = _sides(claim, runs, SHARE)
     whole = interval(sides[0] / shares[0], sides[1] / shares[1], ratio=True)
     means = {"share_left": float(shares[0].mean()), "share_right": float(shares[1].mean())}
@@ -129,7 +129,7 @@ def _sides(claim: Claim, runs: pd.DataFrame, column: str) -> list[pd.Series]:
 
 
 def _values(runs: pd.DataFrame, name: str, column: str) -> pd.Series:
-    """A column of a claim's side, by seed; what no run has recorded is empty."""
+    """A column of one side of a claim, by seed; empty if no run recorded it."""
     if GAIN in name:
         first, second = (_values(runs, part, column) for part in name.split(GAIN))
         return (first - second).dropna()
@@ -145,13 +145,13 @@ def _values(runs: pd.DataFrame, name: str, column: str) -> pd.Series:
 
 
 def _is_start(method: str) -> bool:
-    """Whether it is the pretrained network itself, which all runs start from."""
+    """Whether the method is the pretrained network itself, from which all runs start."""
     known = methods().get(method)
     return known is not None and known.search is None
 
 
 def _published(claim: Claim, published: pd.DataFrame) -> dict[str, object]:
-    """The paper's own values and effect, as its printed numbers give them."""
+    """The paper's values and effect, from its printed numbers."""
     if claim.published is None or claim.left is None:
         return {}
     table, left, right = claim.published

@@ -1,4 +1,4 @@
-"""The folder of files that are made once on a machine: compiled kernels, facts of networks."""
+"""The folder for files that are made once per machine: compiled kernels, facts of networks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 CACHE_VARIABLE = "SBS_CACHE"
-"""Environment variable: this folder, by default ``sbs`` in the user's cache folder."""
+"""Environment variable with the path of this folder; default: ``sbs`` in the user's cache."""
 
 
 def cache_folder() -> Path:
-    """The folder; it need not exist yet."""
+    """Path of the folder; it may not exist yet."""
     given = os.environ.get(CACHE_VARIABLE)
     return Path(given) if given else user_cache_path("sbs")

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors of our own, public checkpoints of others."""
+"""Weight files: our own safetensors files, and public checkpoints."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ REMEDY = "fetch or train it again"
 def save_weights(
     state: Mapping[str, Tensor], path: Path, normalization: Normalization | None = None
 ) -> None:
-    """Write a state dict as safetensors with a checksum, whole or not at all.
+    """Write a state dict as safetensors with a checksum, atomically.
 
     Args:
-        state: names and tensors.
+        state: state dict.
         path: file to write.
-        normalization: that of the images that the network takes, if it is to be known.
+        normalization: of the network's input images; None stores none.
     """
     tensors = {name: value.cpu() for name, value in state.items()}
     save_tensors(tensors, path, normalization_facts(normalization))
 
 
 def normalization_facts(normalization: Normalization | None) -> dict[str, Any]:
-    """What a file of tensors says of the images: read it with :func:`read_normalization`."""
+    """The normalisation as facts of a tensor file, for :func:`read_normalization`."""
     return {} if normalization is None else {NORMALIZATION: normalization.model_dump(mode="json")}
 
 
 def read_normalization(path: Path) -> Normalization | None:
-    """Normalisation of the images that the network in a file takes; None if it does not say.
+    """Normalisation of the input images, as stored in a file; None if the file has none.
 
     Args:
         path: weights or an exported network.
@@ -60,13 +60,13 @@ def read_normalization(path: Path) -> Normalization | None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict: one of :func:`save_weights`, or one of others without code in it.
+    """Read a state dict: a file of :func:`save_weights`, or a public checkpoint without code.
 
-    Ours are compared with their checksum and the run record beside them. Those of others are
-    safetensors or PyTorch files; the settings can give a digest for them, see :func:`obtain`.
+    Our own files are checked against their checksum and the run record beside them. Public files
+    are safetensors or PyTorch files; the settings can give their digest, see :func:`obtain`.
 
     Raises:
-        SBSError: the file is missing, damaged, or holds more than tensors.
+        SBSError: the file is missing, damaged, or contains more than tensors.
     """
     path = Path(path)
     check_recorded(path)
@@ -76,7 +76,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _read_public(path: Path) -> dict[str, Tensor]:
-    """A state dict that others wrote: safetensors, or a PyTorch file without code in it."""
+    """A public state dict: safetensors, or a PyTorch file without code."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -86,21 +86,21 @@ def _read_public(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError, RuntimeError, EOFError) as error:
         raise SBSError(f"{path}: damaged weights file ({error}); {REMEDY}") from error
     except Exception as error:  # pickle errors have no common base class
-        raise SBSError(f"{path}: not a file of plain weights ({error})") from error
+        raise SBSError(f"{path}: does not contain only weights ({error})") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise SBSError(f"{path}: not a state dict; expected names and tensors")
+        raise SBSError(f"{path}: not a state dict; expected tensors by name")
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load a state dict into a model, every name and shape matching.
+    """Load a state dict into a model; every name and shape must match.
 
     Raises:
         SBSError: a tensor is missing, unexpected, of another shape, or not finite.
     """
     own = model.state_dict()
-    # Older checkpoints lack the batch counter, which nothing here uses.
+    # Older checkpoints lack the batch counter; nothing here uses it.
     optional = {name for name in own if name.endswith("num_batches_tracked")}
     missing = sorted(own.keys() - state.keys() - optional)
     unexpected = sorted(state.keys() - own.keys())
@@ -118,12 +118,12 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
 
 
 def obtain(checkpoint: Checkpoint, cache: Path) -> Path:
-    """Path of a checkpoint's file, downloaded into ``cache`` if it is nowhere else.
+    """Path of a checkpoint's file; download it into ``cache`` if there is no local copy.
 
-    A file in the folder named by ``SBS_WEIGHTS_DIR`` whose digest is accepted is taken first.
+    Files in the folder ``SBS_WEIGHTS_DIR`` come first, if their digest is accepted.
 
     Raises:
-        SBSError: no such file, a failed download, or a digest that is not accepted.
+        SBSError: the file does not exist, the download failed, or the digest is not accepted.
     """
     if checkpoint.path is not None:
         path = Path(checkpoint.path)
@@ -157,8 +157,8 @@ def _download(url: str, path: Path) -> None:
             torch.hub.download_url_to_file(url, str(temporary), progress=False)
     except OSError as error:
         raise SBSError(
-            f"{url}: cannot download ({error}); put the file into a folder and name that folder "
-            f"in {WEIGHTS_DIR}, or give its path as pretrain.checkpoints.<network>.path"
+            f"{url}: cannot download ({error}); put the file into a folder and set {WEIGHTS_DIR} "
+            "to that folder, or set pretrain.checkpoints.<network>.path to the file"
         ) from error
 
 
@@ -167,5 +167,5 @@ def _check_digest(path: Path, accepted: tuple[str, ...]) -> None:
     if accepted and not digest.startswith(accepted):
         raise SBSError(
             f"{path}: SHA-256 is {digest}, expected {' or '.join(accepted)}; the file is damaged "
-            "or another one: delete it to download it again, or correct pretrain.checkpoints"
+            "or a different one: delete it to download it again, or correct pretrain.checkpoints"
         )

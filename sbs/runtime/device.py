@@ -1,4 +1,4 @@
-"""The device to compute on, and what it says of itself."""
+"""The device to compute on, its name and its memory use."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def choose_device(settings: RuntimeSettings) -> torch.device:
     """The device that the settings ask for.
 
     Raises:
-        SBSError: ``cuda`` was asked for and there is none.
+        SBSError: the settings ask for ``cuda`` and there is none.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
-        raise SBSError("runtime.device: cuda, but no CUDA device is usable; take auto or cpu")
+        raise SBSError("runtime.device: cuda, but no CUDA device is usable; set auto or cpu")
     use_cuda = settings.device != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if use_cuda else "cpu")
 
@@ -46,11 +46,11 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Most device memory in use so far on a GPU; most resident memory of the process on a CPU."""
+    """Peak memory: allocated on a GPU, or resident memory of the process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
-        # Unlike getrusage's, this peak does not begin with that of the parent process.
+        # The peak of getrusage starts with that of the parent process; this one does not.
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
@@ -61,6 +61,6 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done its work, so that a clock means something."""
+    """Wait until the device has finished its work, so that timings are correct."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""What a running job shows: a bar on a terminal, one line an epoch everywhere."""
+"""Progress of a running job: one line per epoch, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 class Reporter:
     """Progress of one training job, on standard error.
 
-    A log gets one line an epoch; a terminal also gets a bar for the epoch in progress.
+    A log gets one line per epoch. A terminal also gets a bar for the current epoch.
     """
 
     def __init__(self, title: str) -> None:
@@ -23,7 +23,7 @@ class Reporter:
         self.console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
 
     def steps(self, batches: Iterable[T], total: int, epoch: int, epochs: int) -> Iterator[T]:
-        """Pass ``batches`` through, with a bar if standard error is a terminal."""
+        """Yield ``batches``; show a bar if standard error is a terminal."""
         if not self.console.is_terminal:
             yield from batches
             return
@@ -39,6 +39,6 @@ class Reporter:
             )
 
     def line(self, text: str) -> None:
-        """Write one line, at once."""
+        """Write one line immediately."""
         self.console.print(f"{self.title}: {text}", markup=False)
         sys.stderr.flush()

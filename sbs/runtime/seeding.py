@@ -1,4 +1,4 @@
-"""Seeds: derived from what they are for, never carried from one step to the next."""
+"""Seeds. Each is derived from its purpose; no random state is carried between steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def derive_seed(*parts: str | int) -> int:
-    """A 63-bit seed that depends on ``parts`` alone, the same on every machine."""
+    """A 63-bit seed that depends only on ``parts``; the same on every machine."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -24,14 +24,14 @@ def seed_everything(seed: int) -> None:
 
 
 def use_deterministic_algorithms(device: torch.device) -> None:
-    """Make PyTorch choose reproducible algorithms on a GPU, and fail where it has none.
+    """Make PyTorch choose reproducible algorithms on a GPU, or fail where it has none.
 
-    On a CPU, jobs of one thread are reproducible as they are, and the switch costs a second of
-    imports.
+    On a CPU a job with one thread is reproducible without it, and the switch would cost one second
+    of imports.
     """
     if device.type == "cpu":
         return
-    # cuBLAS reads this when it starts; without it CUDA matrix products are refused.
+    # cuBLAS reads this variable at start. Without it PyTorch refuses CUDA matrix products.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False

@@ -1,7 +1,7 @@
 """Files of tensors that carry their own checksum: weights, datasets, exported networks.
 
-The file is safetensors. Its metadata has two texts: ``facts``, JSON of what else there is to
-know, and ``sha256``, the checksum over these facts and all tensors.
+The format is safetensors. Its metadata has two texts: ``facts``, further information as JSON, and
+``sha256``, the checksum over the facts and all tensors.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ FACTS, CHECKSUM = "facts", "sha256"
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, Any]) -> None:
-    """Write tensors and facts, whole or not at all. Equal contents give equal files.
+    """Write tensors and facts atomically. Equal contents give equal files.
 
     Args:
-        tensors: names and tensors, all on the CPU.
+        tensors: tensors by name, all on the CPU.
         path: file to write.
-        facts: what JSON can hold.
+        facts: further information that JSON can hold.
     """
     dense = {name: tensor.contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
@@ -40,15 +40,15 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, 
 
 
 def read_tensors(path: Path, what: str, remedy: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Facts and tensors of a file that :func:`save_tensors` wrote.
+    """Read the facts and tensors of a file of :func:`save_tensors`.
 
     Args:
         path: the file.
-        what: what it is to the user, for the error.
-        remedy: what to do about a damaged one, for the error.
+        what: name of the kind of file, for the error message.
+        remedy: what to do about a damaged file, for the error message.
 
     Raises:
-        SBSError: the file is missing, truncated, altered, or not such a file.
+        SBSError: the file is missing, truncated, changed, or of another kind.
     """
     if not Path(path).is_file():
         raise SBSError(f"{path}: no such {what}")
@@ -65,9 +65,10 @@ def read_tensors(path: Path, what: str, remedy: str) -> tuple[dict[str, Any], di
 
 
 def has_checksum(path: Path) -> bool:
-    """Whether :func:`save_tensors` wrote a file, as far as its header tells. Damage may hide it.
+    """Whether :func:`save_tensors` wrote the file, judged by its header.
 
-    One of the two texts suffices, so that one damaged byte makes no file look like a stranger's.
+    One of the two metadata texts is enough: with one damaged byte, the file must not pass as a
+    public file, whose checksum nobody checks.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -77,7 +78,7 @@ def has_checksum(path: Path) -> bool:
 
 
 def _checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over all that a file holds: facts, and name, type, shape and bytes of each tensor."""
+    """SHA-256 over the facts, and over name, dtype, shape and bytes of each tensor."""
     digest = hashlib.sha256(facts.encode())
     for name in sorted(tensors):
         content = tensors[name]
@@ -87,7 +88,7 @@ def _checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _sort_metadata(path: Path) -> None:
-    """Put the metadata in order; safetensors writes it in another order each time."""
+    """Sort the metadata; safetensors writes it in a different order each time."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))

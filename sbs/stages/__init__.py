@@ -1,5 +1,5 @@
-"""The training stages, from files to files: pretrain, search, finetune.
+"""The training stages: pretrain, search, finetune. They read files and write files.
 
-Each reads its inputs, trains (or goes on with) its run, and writes its outputs at the end, whole
-or not at all, the record last. A module each, so that an edit of one reruns no other.
+Each stage trains its run, or resumes it. At the end it writes its outputs atomically; the record
+comes last. Each stage is its own module, so an edit of one does not rerun the others.
 """

@@ -1,4 +1,4 @@
-"""Trained networks of a policy as packed files."""
+"""Export of the trained network of a policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sbs.stages.finetune import with_weights
 
 
 def run(policy: Path, weights: Path, output: Path) -> Sizes:
-    """Write the network of a policy and its weights as :func:`sbs.export.packed.export` does."""
+    """Export the network of a policy, see :func:`sbs.export.packed.export`."""
     chosen = Policy.load(policy)
     state = checkpoints.read_weights(weights)
     spec = get_spec(chosen.network)

@@ -1,4 +1,4 @@
-"""Fine-tuning at the policy's bitwidths, and the accuracy of networks on disk."""
+"""Fine-tuning at the policy's bitwidths, and the accuracy of weight files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sbs.training.state import Progression
 
 
 def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: Path) -> None:
-    """Train the network of a policy, its pruned filters gone, and measure it."""
+    """Train and evaluate the network of a policy, with its pruned filters removed."""
     stage = StageRun("finetune", job, data, {"policy": policy, "start": start})
     settings: FinetuneSettings = stage.section("finetune", FinetuneSettings)
     chosen = Policy.load(policy, job.network)
@@ -40,9 +40,9 @@ def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: 
 
 
 def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) -> Accuracy:
-    """Accuracy of a weights file: of the plain network, of a policy's, or of an exported one.
+    """Accuracy of a weights file: plain network, network of a policy, or exported network.
 
-    Images are normalised as the file says, and else as the dataset does.
+    Images are normalised as the file says; if it says nothing, as in the dataset.
     """
     runtime = RuntimeSettings(device="auto", precision="fp32", channels_last=True)
     device = choose_device(runtime)
@@ -66,13 +66,13 @@ def _network(network: str, dataset: Dataset, weights: Path, policy: Path | None)
 
 
 def with_weights(model: nn.Module, spec: NetworkSpec, policy: Policy, start: Path) -> nn.Module:
-    """The network of ``policy`` with the weights, and intervals if there are any, of ``start``.
+    """The network of ``policy`` with the weights of ``start``, and its intervals if it has any.
 
     Args:
         model: the plain network.
-        spec: its description.
+        spec: description of the network.
         policy: bitwidths and kept filters.
-        start: unpruned weights, or those of the compressed network itself.
+        start: unpruned weights, or weights of the compressed network itself.
     """
     state = checkpoints.read_weights(start)
     if get_quantizer(policy.quantizer).own_layout:

@@ -15,7 +15,7 @@ from sbs.training.state import Progression
 
 
 def run(job: Job, data: Path, weights: Path, record: Path, cache: Path) -> None:
-    """Train the full-precision network, or take the public checkpoint that the settings name."""
+    """Train the full-precision network, or use the public checkpoint given in the settings."""
     stage = StageRun("pretrain", job, data, {})
     settings: PretrainSettings = stage.section("pretrain", PretrainSettings)
     progression = Progression()

@@ -1,4 +1,4 @@
-"""The end of every stage: measure the network, write the record, drop the state of the run."""
+"""The end of every stage: write the record, and remove the saved state of the run."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def finish(
     record: Path,
     **outcome: Any,
 ) -> None:
-    """Write the record of a stage, after its other outputs, and drop the state of the run.
+    """Write the record of a stage after its other outputs, and remove the state of the run.
 
     Args:
         stage: the stage.
         policy: bitwidths and kept filters of its network.
         progression: time and history.
-        outputs: the other files that it wrote.
+        outputs: the other files of the stage.
         record: file of the record.
         outcome: fields of :class:`sbs.provenance.records.RunRecord` that only this stage has.
     """
@@ -51,7 +51,7 @@ def finish_trained(
     record: Path,
     model: nn.Module,
 ) -> None:
-    """:func:`finish`, with the accuracy of the trained network on the test images."""
+    """Like :func:`finish`, with the accuracy of the trained network on the test images."""
     accuracy = stage.accuracy(model)
     outcome = {"top1": accuracy.top1, "top5": accuracy.top5}
     finish(stage, policy, progression, outputs, record, **outcome)
@@ -94,7 +94,7 @@ def run_record(
 
 
 def _costs(stage: StageRun, policy: Policy) -> dict[str, Any]:
-    """Cost of the policy and of full precision, in both resources."""
+    """Cost of the policy and of full precision, in both recorded resources."""
     full = uniform_policy(stage.job.network, list(policy.layers), FULL_PRECISION)
 
     def cost(which: Policy, resource: str) -> float:

@@ -13,7 +13,7 @@ from sbs.stages.stage_run import Job, StageRun
 
 
 def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, record: Path) -> None:
-    """Find a policy with the job's method."""
+    """Search a policy with the method of the job."""
     chosen = method(job.method)
     stage = StageRun("search", job, data, {"pretrained": pretrained}, method_name=chosen.name)
     stage.normalize_as(checkpoints.read_normalization(pretrained), str(pretrained))
@@ -34,7 +34,7 @@ def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, rec
 
 
 def context_of(stage: StageRun, chosen: Method) -> SearchContext:
-    """What the search of a method gets."""
+    """The context for the search of a method."""
     settings: SearchSettings = stage.section("search", SearchSettings)
     needed = chosen.needed_sections(stage.job.settings["search"])
     return SearchContext(

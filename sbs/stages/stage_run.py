@@ -1,4 +1,4 @@
-"""What every stage sets up first; :mod:`sbs.stages.recording` is what it ends with."""
+"""The common start of every stage; :mod:`sbs.stages.recording` is the common end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sbs.training.state import Progression
 
 @dataclass(frozen=True)
 class Job:
-    """Which run this is, and where its state lives."""
+    """The name of a run, its settings, and the folder of its state."""
 
     network: str
     method: str
@@ -48,7 +48,7 @@ class Job:
 
 
 class StageRun:
-    """What every stage sets up first: settings, device, data, the plain network and its layers."""
+    """Settings, device, data, and the plain network with its layers, for any stage."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class StageRun:
         """Check the settings, read the data, build the plain network.
 
         Args:
-            stage: which one.
-            job: which run.
+            stage: name of the stage.
+            job: the run.
             data: the dataset file.
             inputs: other files that decide the result, by name.
-            method_name: method whose code decides the result.
+            method_name: method of a search; its code decides the result too.
         """
         self.stage, self.job = stage, job
         self.modules = stage_modules(stage, job.network, method_name)
@@ -77,7 +77,7 @@ class StageRun:
         self.dataset = load_dataset(data)
         if self.dataset.name != self.data_settings.dataset:
             raise SBSError(
-                f"{data}: holds {self.dataset.name}, but data.dataset is "
+                f"{data}: contains {self.dataset.name}, but data.dataset is "
                 f"{self.data_settings.dataset}; run `sbs fetch {self.data_settings.dataset}`"
             )
         self.inputs = {name: sha256_of_file(path) for name, path in inputs.items()}
@@ -90,10 +90,10 @@ class StageRun:
         self.reporter = Reporter(job.title)
 
     def section(self, name: str, kind: type[Any]) -> Any:
-        """One section of the settings, checked.
+        """One section of the settings, validated.
 
         Raises:
-            SBSError: it is missing, or a key of it is wrong.
+            SBSError: the section is missing, or one of its keys is wrong.
         """
         if name not in self.job.settings:
             raise SBSError(f"--settings: missing section {name!r}")
@@ -101,7 +101,7 @@ class StageRun:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that decides the result of this stage; a state of another identity is not resumed."""
+        """Everything that decides the result; a state with another identity is not resumed."""
         return {
             "network": self.job.network,
             "method": self.job.method,
@@ -113,26 +113,26 @@ class StageRun:
         }
 
     def to_device(self, model: nn.Module) -> nn.Module:
-        """Model on the device, in the memory format of the settings."""
+        """Move a model to the device, in the memory format of the settings."""
         if self.runtime.channels_last:
             model = model.to(memory_format=torch.channels_last)
         return model.to(self.device)
 
     def normalize_as(self, normalization: Normalization | None, source: str) -> None:
-        """Normalise images as the weights want that the stage starts from; None: nothing to change.
+        """Use the normalisation that the initial weights need; None keeps that of the dataset.
 
         Raises:
-            SBSError: it is of another number of channels; ``source`` is named.
+            SBSError: the number of channels differs; the message names ``source``.
         """
         if normalization is not None:
             self.dataset = self.dataset.normalized_by(normalization, source)
 
     def save_weights(self, state: Mapping[str, Tensor], path: Path) -> None:
-        """Write weights with the normalisation of the images that they were trained on."""
+        """Write weights, with the normalisation of the images they were trained on."""
         checkpoints.save_weights(state, path, self.dataset.normalization)
 
     def train_batches(self, batch_size: int) -> TrainBatches:
-        """Augmented training images."""
+        """Batches of augmented training images."""
         settings = self.data_settings
         return TrainBatches(
             self.dataset,
@@ -151,7 +151,7 @@ class StageRun:
         return evaluate(model, batches, self.device)
 
     def fit(self, task: Task, settings: TrainSettings) -> Progression:
-        """Train a task to the end of its schedule, or go on with it."""
+        """Train a task to the end of its schedule, or resume it."""
         return fit(
             task,
             self.train_batches(settings.batch_size),

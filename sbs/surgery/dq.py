@@ -1,4 +1,4 @@
-"""What a network of DQ (Uhlich et al. 2020) has learnt: sizes, and bits of every layer."""
+"""Results of a trained DQ network (Uhlich et al. 2020): sizes, and bitwidths of every layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sbs.quantization.peers import dq_bits
 
 
 def quantizers(model: nn.Module) -> Iterator[FixedPoint]:
-    """All quantizers."""
+    """All quantizers of a network."""
     return (module for module in model.modules() if isinstance(module, FixedPoint))
 
 
@@ -24,8 +24,8 @@ def kilobytes(model: nn.Module, batch: int, *, signed: bool) -> Tensor:
 
     Args:
         model: the network, after a forward pass.
-        batch: images of that pass.
-        signed: weights and biases, else activations. A kilobyte has 1024 bytes, as in DQ.
+        batch: number of images in that pass.
+        signed: true for weights and biases, false for activations. 1 KB is 1024 bytes, as in DQ.
     """
     chosen = [quantizer for quantizer in quantizers(model) if quantizer.signed == signed]
     steps = torch.stack([quantizer.step for quantizer in chosen])
@@ -38,11 +38,11 @@ def kilobytes(model: nn.Module, batch: int, *, signed: bool) -> Tensor:
 def layer_bits(
     model: nn.Module, image: tuple[int, ...], first_bits: int
 ) -> dict[str, tuple[int, int]]:
-    """Weight and input bits of every layer: those of the quantizer that made its input.
+    """Weight and input bits of every layer; input bits come from the quantizer of that input.
 
     Args:
-        model: the network; left as it is.
-        image: (C, H, W).
+        model: the network; not changed.
+        image: shape (C, H, W) of an image.
         first_bits: bits of the image.
     """
     recorder = _Recorder(first_bits)
@@ -58,7 +58,7 @@ def layer_bits(
 
 
 class _Recorder:
-    """Follows one forward pass, from quantizers to the layers that read their outputs."""
+    """Observes one forward pass: which quantizer made the input of which layer."""
 
     def __init__(self, first_bits: int) -> None:
         self.bits: dict[str, tuple[int, int]] = {}
@@ -78,6 +78,6 @@ class _Recorder:
         self._made.append((y, self._latest))
 
     def _before_layer(self, name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        # What pooling makes of quantized values counts as they do.
+        # Pooled values have the bits of the quantized values before pooling.
         input_bits = next((bits for y, bits in self._made if y is args[0]), self._latest)
         self.bits[name] = (int(weight_quantizer(module).bits()), input_bits)

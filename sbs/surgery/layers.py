@@ -1,4 +1,4 @@
-"""Quantized layers, and batch norms that wait for them, in the place of plain ones."""
+"""Replace plain layers and batch norms by quantized and gated ones."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ def leaf_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
 
 
 def layer_options(model: nn.Module, spec: NetworkSpec, policy: Policy) -> dict[str, LayerOptions]:
-    """How each layer of a policy is quantized, by name.
+    """How each layer of a policy is quantized, by layer name.
 
     Args:
-        model: the plain network; left as it is.
-        spec: its description.
-        policy: bitwidths, and a quantizer of layers.
+        model: the plain network; not changed.
+        spec: description of the network.
+        policy: bitwidths and quantizer.
 
     Raises:
         SBSError: the policy's quantizer does not work layer by layer.
     """
     quantizer = get_quantizer(policy.quantizer)
     if not isinstance(quantizer, LayerQuantizer):
-        raise SBSError(f"the quantizer {quantizer.name!r} is not one of layers; take 'interval'")
+        raise SBSError(
+            f"the quantizer {quantizer.name!r} does not work layer by layer; use 'interval'"
+        )
     signed, normalized = spec.signed_inputs(model), normalized_layers(model)
     return {
         name: LayerOptions(
@@ -62,11 +64,11 @@ def swap_layer(
     options: LayerOptions,
     bitwidths: Bitwidths | None,
 ) -> QuantConv2d | QuantLinear:
-    """Put a quantized layer with the parameters of ``layer`` into ``model``, and return it.
+    """Replace ``layer`` in ``model`` by a quantized layer with its parameters; return that layer.
 
     Args:
         model: the network.
-        name: where ``layer`` is in it.
+        name: name of ``layer`` in the network.
         layer: the plain layer.
         options: how it is quantized.
         bitwidths: candidates of its gates, or None for a fixed bitwidth.
@@ -97,7 +99,7 @@ def swap_layer(
 
 
 def swap_norms(model: nn.Module, prunables: Iterable[Prunable]) -> None:
-    """Let batch norms wait for the quantizers behind them."""
+    """Replace batch norms by :class:`GatedBatchNorm2d`, in place."""
     private = {
         prunable.norms[0]
         for prunable in prunables

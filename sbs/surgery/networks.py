@@ -1,4 +1,4 @@
-"""The network of a policy, and the weights that go into it and come out of it."""
+"""The network of a policy, and its weights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ INTERVALS = ("weight_interval", "activation_interval")
 
 
 def quantized_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn.Module:
-    """The network of ``policy``: pruned filters gone, layers at their bitwidths. In place.
+    """The network of ``policy``: pruned filters removed, layers at their bitwidths. In place.
 
     Args:
-        model: plain network in the layout of ``spec``; its parameters are taken over.
-        spec: the network's description.
+        model: plain network as ``spec`` describes it; its parameters are reused.
+        spec: description of the network.
         policy: bitwidths and kept filters; checked against the network.
 
     Raises:
@@ -40,7 +40,7 @@ def quantized_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
-    """State dict of a quantized or search network without its gates: weights and intervals."""
+    """State dict of a quantized or search network: weights and intervals, without gates."""
     gated = (".weight_gate.", ".activation_gate.", ".filter_gate.")
     return {
         name: value.detach().cpu().contiguous()
@@ -50,6 +50,6 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def split_intervals(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Separate a state into what a plain network has, and the quantization intervals."""
+    """Split a state dict into the entries of the plain network and the quantization intervals."""
     intervals = {name: value for name, value in state.items() if name.endswith(INTERVALS)}
     return {name: value for name, value in state.items() if name not in intervals}, intervals

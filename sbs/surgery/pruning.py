@@ -1,4 +1,4 @@
-"""Taking pruned filters out of a plain network."""
+"""Remove pruned filters from a plain network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sbs.policy import Policy
 
 
 def remove_filters(model: nn.Module, prunables: Iterable[Prunable], policy: Policy) -> None:
-    """Take the pruned filters out of a plain network, with all that belonged to them. In place."""
+    """Remove the pruned filters from a plain network, with everything that depends on them."""
     for prunable in prunables:
         kept = policy.layers[prunable.layer].kept
         if kept is None:

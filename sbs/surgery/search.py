@@ -1,4 +1,4 @@
-"""The network of a search: gates of bits in its layers, and of filters."""
+"""The network of a search: with gates for bitwidths and for filters."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sbs.surgery.layers import layer_options, leaf_layers, swap_layer, swap_norm
 
 @dataclass
 class SearchSpace:
-    """A network with gates in it, and the gates by layer.
+    """A network with gates, and the gates by layer.
 
     Attributes:
-        network: its name.
+        network: name of the network.
         model: the network.
         layers: every convolution and linear layer, in the order of the start policy.
-        filter_gates: pruning gates by the name of their convolution.
-        prunables: what shrinks with each of those.
+        filter_gates: pruning gates, by the name of their convolution.
+        prunables: the layers that shrink with each of these convolutions.
     """
 
     network: str
@@ -33,7 +33,7 @@ class SearchSpace:
     prunables: tuple[Prunable, ...] = ()
 
     def freeze(self, policy: Policy) -> None:
-        """Hold every gate at what ``policy`` says, whatever thresholds and metrics."""
+        """Fix every gate as ``policy`` says; thresholds and metrics then have no effect."""
         for name, layer in self.layers.items():
             chosen = policy.layers[name]
             for gate, bits in (
@@ -61,15 +61,15 @@ def search_network(
     standardized: bool,
     placement: Placement,
 ) -> SearchSpace:
-    """The network of the search, every gate open. In place.
+    """Turn a plain network into the network of the search, with all gates open. In place.
 
     Args:
-        model: plain network; its parameters are taken over.
-        spec: the network's description.
-        start: bitwidths of the layers without gates: the first and the last layer, and all of
-            them if only pruning is searched.
+        model: plain network; its parameters are reused.
+        spec: description of the network.
+        start: bitwidths of the layers without gates: the first and the last layer; all layers if
+            only pruning is searched.
         bitwidths: nesting candidates, or None to search no bitwidths.
-        group_size: filters a pruning group, or None to search no pruning.
+        group_size: filters per pruning group, or None to search no pruning.
         standardized: see :func:`sbs.quantization.gates.group_metrics`.
         placement: see :class:`sbs.nn.filter_gate.FilterGate`.
     """
@@ -108,7 +108,7 @@ def _add_filter_gate(
     layer.filter_gate = gate
     space.filter_gates[prunable.layer] = gate
     for position, name in enumerate(prunable.norms):
-        # Only the norm next to the filter carries the gradient; later ones repeat the mask.
+        # Only the norm directly after the filter carries the gradient; later ones use the mask.
         norm = space.model.get_submodule(name)
         assert isinstance(norm, GatedBatchNorm2d)
         norm.gate_by(gate, differentiable=placement == "norm" and position == 0)

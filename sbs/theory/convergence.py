@@ -1,4 +1,4 @@
-"""How the two schemes of the toy regression converge, as curves and in numbers (Figure 3)."""
+"""Convergence of the schemes in the toy regression, as curves and in numbers (Figure 3)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ SEEDS = tuple(range(100))
 LIMIT_SEEDS = tuple(range(20))
 OURS = "SBS"
 AGREE = 1e-3
-"""Limits agree if they differ by less than this; the noise of the data costs 1."""
+"""Limits agree if they differ by less than this; the noise of the data alone gives a loss of 1."""
 
 NEAR = 0.01
-"""A curve has converged once it stays within this share of its last value."""
+"""A curve has converged when it stays within this share of its last value."""
 
 
 def curves(
     seeds: Sequence[int] = SEEDS, learning_rates: Sequence[float] = LEARNING_RATES
 ) -> pd.DataFrame:
-    """Loss against iteration of all schemes at every learning rate.
+    """Loss by iteration, for all schemes and learning rates.
 
     Returns:
-        ``scheme``, ``learning_rate``, ``iteration``; ``mean`` and ``std`` of the loss over seeds;
-        ``excess``, ``excess_low`` and ``excess_high``: median and deciles of the loss less the best
-        one on the highest bitwidth's grid. A mixture can be below that.
+        Columns ``scheme``, ``learning_rate``, ``iteration``; ``mean`` and ``std`` of the loss over
+        seeds; ``excess``, ``excess_low`` and ``excess_high``: median and deciles of the loss minus
+        the best loss on the grid of the highest bitwidth. A mixture can be below that.
     """
     problem = draw(seeds)
     best = best_quantized(problem, BITWIDTHS[-1])
@@ -49,12 +49,13 @@ def curves(
 def summary(
     seeds: Sequence[int] = SEEDS, learning_rates: Sequence[float] = LEARNING_RATES
 ) -> pd.DataFrame:
-    """The claims of section 3.4 in numbers: a row a scheme, learning rate and seed.
+    """The claims of section 3.4 in numbers: one row per scheme, learning rate and seed.
 
     Returns:
-        ``iterations``: until the loss stays within 1 % of its last value. ``roughness``: what the
-        loss rises on the way, over what it falls. ``final``: loss of the final quantized weights.
-        ``excess``: that less the best loss on the highest bitwidth's grid (exhaustive search).
+        ``iterations``: until the loss stays within 1 % of its last value. ``roughness``: total rise
+        of the loss divided by its total fall. ``final``: loss of the final quantized weights.
+        ``excess``: ``final`` minus the best loss on the grid of the highest bitwidth (exhaustive
+        search).
     """
     problem = draw(seeds)
     best = best_quantized(problem, BITWIDTHS[-1])
@@ -66,11 +67,11 @@ def summary(
 
 
 def limits() -> pd.DataFrame:
-    """Where the curves go in ten times the paper's iterations, a row a scheme and seed.
+    """Ends of the curves after ten times the paper's iterations: one row per scheme and seed.
 
     Returns:
-        ``curve``: excess of the curve's end over the best quantized loss. ``final``: that of the
-        final weights, which for DNAS are those of a single path.
+        ``curve``: loss at the end of the curve minus the best quantized loss. ``final``: the same
+        for the final weights, which for DNAS are those of a single path.
     """
     problem = draw(LIMIT_SEEDS)
     best = best_quantized(problem, BITWIDTHS[-1])
@@ -83,11 +84,11 @@ def limits() -> pd.DataFrame:
 
 
 def claims(numbers: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
-    """What section 3.4 and Proposition 1 say, as rows of the table of statements.
+    """Checks of section 3.4 and Proposition 1, as rows of the table of statements.
 
     Args:
-        numbers: of :func:`summary`.
-        ends: of :func:`limits`.
+        numbers: table of :func:`summary`.
+        ends: table of :func:`limits`.
     """
     rows = []
     for other in (scheme for scheme in SCHEMES if scheme != OURS):
@@ -137,7 +138,7 @@ def iterations_to_converge(losses: Tensor) -> Tensor:
 
 
 def roughness(losses: Tensor) -> Tensor:
-    """All rises of losses (T, S) over their whole fall, (S): 0 for a curve that only falls."""
+    """Total rise of losses (T, S) divided by their total fall: (S); 0 if a curve only falls."""
     steps = losses.diff(dim=0)
     return steps.clamp_min(0).sum(0) / (-steps).clamp_min(0).sum(0).clamp_min(1e-12)
 

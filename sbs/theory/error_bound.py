@@ -1,4 +1,4 @@
-"""Figure 2: how the quantization error changes with the bitwidth, and Corollary 1's bound on it."""
+"""Figure 2: change of the quantization error with the bitwidth, and the bound of Corollary 1."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import torch
 from sbs.quantization.uniform import discretize, num_steps
 
 BITWIDTHS = (2, 4, 8, 16, 32)
-"""The change at 16 bits is that to 32."""
+"""The change at 16 bits is the change from 16 to 32."""
 
 SIZE = 100
 SEEDS = range(5)
 
 
 def table() -> pd.DataFrame:
-    """A row a seed and bitwidth b_K: ``|ε_K - ε_(K+1)|`` and ``C / (2^bK - 1)`` of Eq. 9.
+    """One row per seed and bitwidth b_K: ``|ε_K - ε_(K+1)|`` and ``C / (2^bK - 1)`` of Eq. 9.
 
-    z is drawn from [0, 1]^100; the errors are taken in double precision.
+    z is drawn from [0, 1]^100; errors are computed in double precision.
     """
     rows = []
     for seed in SEEDS:

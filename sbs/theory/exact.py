@@ -1,4 +1,4 @@
-"""Eq. 3 and what follows from it, in rational arithmetic: no tolerance, ties included."""
+"""Eq. 3 and its consequences in rational arithmetic: without tolerance, exact at ties."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def offset(z: Fraction, low: int, high: int, rounding: Rounding = half_down) -> 
 
 
 def critical_points(bitwidths: Sequence[int]) -> Iterator[Fraction]:
-    """All grid points and all ties in [0, 1] of all bitwidths; where they nest, of the highest."""
+    """All grid points and ties in [0, 1] of all bitwidths. If they nest, the highest suffices."""
     points = {
         Fraction(numerator, 2 * (2**bits - 1))
         for bits in bitwidths
@@ -57,15 +57,15 @@ def theorem_1(z: Fraction, bitwidths: Sequence[int], rounding: Rounding = half_d
 
 
 def lemma_2(z: Fraction, low: int, high: int) -> Fraction:
-    """``|z - z_low| - |z - z_high|``: the lemma says that it is never negative."""
+    """``|z - z_low| - |z - z_high|``; by the lemma it is never negative."""
     return abs(z - discretize(z, low)) - abs(z - discretize(z, high))
 
 
 def corollary_1(z: Sequence[Fraction], low: int, high: int) -> Fraction:
-    """``|ε_low - ε_high|`` over the bound ``C / (2^low - 1)`` of Eq. 9.
+    """``|ε_low - ε_high|`` divided by the bound ``C / (2^low - 1)`` of Eq. 9.
 
     Args:
-        z: a vector in [0, 1]^d that is not zero; ‖z‖₁ divides both sides and cancels.
+        z: a nonzero vector in [0, 1]^d; ‖z‖₁ is a factor of both sides and cancels.
         low: bitwidth b_K.
         high: bitwidth b_(K+1).
     """
@@ -74,9 +74,10 @@ def corollary_1(z: Sequence[Fraction], low: int, high: int) -> Fraction:
 
 
 def sharp_constant(low: int, high: int) -> Fraction:
-    """The least constant with which Corollary 1 holds, relative to the paper's.
+    """The smallest constant for which Corollary 1 holds, relative to the paper's constant.
 
-    An element's error falls by at most half a step of the low grid less half a step of the high
-    one, ``(s_low - s_high) / 2``: at every tie of the low grid, which is one of the high grid too.
+    The error of an element falls by at most ``(s_low - s_high) / 2``: half a step of the low grid
+    minus half a step of the high grid. This happens at every tie of the low grid, because these are
+    ties of the high grid too.
     """
     return HALF * (1 - Fraction(2**low - 1, 2**high - 1))

@@ -1,4 +1,4 @@
-"""Sizes of search spaces: Eq. K as the paper counts, and what there is to choose in this search."""
+"""Sizes of search spaces: Eq. K as in the paper, and the number of policies in this search."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ def equation_k(filters: list[int], candidates: int, group_size: int) -> int:
     """Eq. K: ``prod_l K^2 G_l`` with ``G_l = ⌈C_l / B⌉``.
 
     Args:
-        filters: C_l of the layers that are counted.
-        candidates: K bitwidths.
-        group_size: B filters.
+        filters: C_l of the counted layers.
+        candidates: K, number of bitwidths.
+        group_size: B, filters per group.
     """
     return prod(candidates**2 * -(-count // group_size) for count in filters)
 
 
 def resnet18_by_the_paper() -> int:
-    """Eq. K for ResNet-18 with K = 3 and B = 16, as it comes to the 4.3e34 that appendix E prints.
+    """Eq. K for ResNet-18 with K = 3 and B = 16; reproduces the 4.3e34 of appendix E.
 
-    Counted are the 17 convolutions off the shortcuts, and the linear layer with a single group.
+    It counts the 17 convolutions outside the shortcuts, and the linear layer with one group.
     """
     filters = [64] * 5 + [128] * 4 + [256] * 4 + [512] * 4
     return equation_k(filters, 3, 16) * equation_k([1], 3, 16)
@@ -35,17 +35,17 @@ def choices(
     candidates: int,
     group_size: int,
 ) -> Mapping[str, int]:
-    """How many policies the search can end with.
+    """Number of policies that the search can return.
 
-    First and last layer are fixed at 8 bits. A group of filters is kept or pruned whatever becomes
-    of the others, so G groups have ``2^G - 1`` outcomes, one group being kept at least, and not the
-    G of Eq. K.
+    The first and the last layer have fixed 8 bits. Every group of filters is kept or pruned
+    independently of the others, and at least one group is kept. So G groups have ``2^G - 1``
+    outcomes, not the G of Eq. K.
 
     Args:
-        layers: of the network, in forward order.
-        prunables: convolutions whose filters can go.
-        candidates: K bitwidths.
-        group_size: B filters.
+        layers: layers of the network, in forward order.
+        prunables: convolutions that can lose filters.
+        candidates: K, number of bitwidths.
+        group_size: B, filters per group.
 
     Returns:
         ``quantization``, ``pruning`` and their product ``both``.

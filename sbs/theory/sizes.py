@@ -1,4 +1,4 @@
-"""Appendices D and E as tables: bits that packing wastes, and sizes of search spaces."""
+"""Appendices D and E as tables: unused bits of packed codes, and sizes of search spaces."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sbs.theory.search_space import choices, equation_k
 PACKED_BITWIDTHS = (2, 3, 4, 6, 8, 12)
 CANDIDATES = 3
 CIFAR_GROUP, IMAGENET_GROUP = 4, 16
-"""Filters a pruning group, section 4.2."""
+"""Filters per pruning group (section 4.2)."""
 
 
 def packing() -> pd.DataFrame:
-    """A row a bitwidth: codes in a 32-bit word, and what of the word they leave empty."""
+    """One row per bitwidth: codes per 32-bit word, and the unused bits of the word."""
     return pd.DataFrame(
         {
             "bits": bits,
@@ -32,10 +32,10 @@ def packing() -> pd.DataFrame:
 
 
 def search_spaces() -> pd.DataFrame:
-    """A row a network, sizes as decimal logarithms.
+    """One row per network; sizes are decimal logarithms.
 
-    ``equation_k`` counts all convolutions and linear layers; the others are what the search of
-    this project can end with.
+    ``equation_k`` counts all convolutions and linear layers. The other columns count the policies
+    that the search of this project can return.
     """
     rows = []
     for name in networks():

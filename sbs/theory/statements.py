@@ -1,4 +1,4 @@
-"""Every statement of the paper's theory as a check: how many cases, how many fail, how closely."""
+"""A check for every theoretical statement of the paper: cases, failures and margin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sbs.theory import exact
 from sbs.theory.search_space import resnet18_by_the_paper
 
 WHOLE_GRIDS_TO = 10
-"""Bitwidths up to which all grid points and ties are checked, not a sample of them."""
+"""Up to this bitwidth all grid points and ties are checked; above it, a sample."""
 
 HIGHEST = 32
 SAMPLES = 2000
@@ -35,12 +35,12 @@ CANDIDATES = (2, 4, 8)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        cases: comparisons made.
-        failures: those in which the statement is wrong.
-        margin: the worst case, in the unit that ``of`` names.
+        cases: number of comparisons.
+        failures: number of comparisons where the statement is false.
+        margin: worst case, in the unit that ``of`` names.
         of: what the margin measures.
     """
 
@@ -53,9 +53,9 @@ class Outcome:
 def table() -> pd.DataFrame:
     """All checks: ``statement``, ``checked``, ``holds`` and the fields of :class:`Outcome`.
 
-    ``holds`` says whether what stands under ``statement`` came out true; two rows state that
-    something fails, and their ``failures`` show it. What is measured on the toy regression is in
-    :func:`sbs.theory.convergence.claims`.
+    ``holds`` says whether the text of ``statement`` is true. Two rows state that something fails;
+    their ``failures`` show this. :func:`sbs.theory.convergence.claims` has the statements that are
+    measured on the toy regression.
     """
     rows = []
     for statement, checked, check, expect_failures in STATEMENTS:
@@ -66,7 +66,7 @@ def table() -> pd.DataFrame:
 
 
 def nesting_sequences(highest: int) -> Iterator[tuple[int, ...]]:
-    """All sequences of two or more nesting bitwidths up to one."""
+    """All sequences of at least two nesting bitwidths, up to ``highest``."""
 
     def continued(sequence: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         for high in range(2 * sequence[-1], highest + 1, sequence[-1]):
@@ -78,7 +78,7 @@ def nesting_sequences(highest: int) -> Iterator[tuple[int, ...]]:
 
 
 def lemma_1() -> Outcome:
-    """Every pair of neighbours in a nesting sequence."""
+    """Check every pair of neighbouring bitwidths in a nesting sequence."""
     cases = [
         exact.lemma_1(z, low, high)
         for low, high in nesting_sequences_of(2, WHOLE_GRIDS_TO)
@@ -88,7 +88,7 @@ def lemma_1() -> Outcome:
 
 
 def theorem_1(rounding: exact.Rounding = exact.half_down) -> Outcome:
-    """All grid points and ties of short sequences, ties and random points of long ones."""
+    """Check all grid points and ties of short sequences; ties and random points of long ones."""
     cases = [
         exact.theorem_1(z, sequence, rounding)
         for sequence in nesting_sequences(WHOLE_GRIDS_TO)
@@ -106,12 +106,12 @@ def theorem_1(rounding: exact.Rounding = exact.half_down) -> Outcome:
 
 
 def theorem_1_half_to_even() -> Outcome:
-    """The same with the rounding of PyTorch."""
+    """The same check with the rounding of PyTorch."""
     return theorem_1(exact.half_to_even)
 
 
 def theorem_1_without_nesting() -> Outcome:
-    """Sequences that the code refuses."""
+    """Check sequences that :class:`sbs.policy.Bitwidths` refuses."""
     for sequence in NOT_NESTING:
         try:
             Bitwidths(sequence)
@@ -127,7 +127,7 @@ def theorem_1_without_nesting() -> Outcome:
 
 
 def theorem_1_in_floats() -> Outcome:
-    """Single precision: a disagreement has to lie within rounding error of a tie."""
+    """Check in single precision: results may differ only within rounding error of a tie."""
     generator = torch.Generator().manual_seed(0)
     cases = failures = 0
     worst = 0.0
@@ -146,14 +146,14 @@ def theorem_1_in_floats() -> Outcome:
 
 
 def ulps_from_a_tie(z: Tensor, bitwidths: Sequence[int]) -> Tensor:
-    """Distance of z from the nearest tie of any bitwidth, in float32 rounding units of 1."""
+    """Distance of z from the nearest tie of any bitwidth, in units of the float32 epsilon."""
     z = z.double()
     distances = [((z * num_steps(b)) % 1 - 0.5).abs() / num_steps(b) for b in bitwidths]
     return torch.stack(distances).amin(0) / torch.finfo(torch.float32).eps
 
 
 def lemma_2() -> Outcome:
-    """The error never grows with the bitwidth, element by element."""
+    """Check that the error of an element never grows with the bitwidth."""
     gains = [
         exact.lemma_2(z, low, high)
         for low, high in nesting_sequences_of(2, WHOLE_GRIDS_TO)
@@ -164,23 +164,23 @@ def lemma_2() -> Outcome:
 
 
 def corollary_1() -> Outcome:
-    """Random and adversarial vectors at bitwidths 2 to 32."""
+    """Check random and adversarial vectors at bitwidths 2 to 32."""
     return _bounded(lambda low, high: Fraction(1))
 
 
 def corollary_1_sharp() -> Outcome:
-    """The same with the least constant."""
+    """The same check with the smallest constant."""
     return _bounded(exact.sharp_constant)
 
 
 def equation_k() -> Outcome:
-    """The size that appendix E prints, to its two digits."""
+    """Check the size that appendix E prints, to its two digits."""
     size = resnet18_by_the_paper()
     return Outcome(1, int(f"{size:.1e}" != "4.3e+34"), float(size), "policies")
 
 
 def single_path() -> Outcome:
-    """Weights of every network with a path a bitwidth, and with one; of searched layers and all."""
+    """Compare the weights of every network with one path per bitwidth and with one path."""
     failures, saved = 0, []
     for name in networks():
         before, searched = _parameters_by_paths(name, 1)
@@ -191,7 +191,7 @@ def single_path() -> Outcome:
 
 
 def vectors(low: int) -> Iterator[list[Fraction]]:
-    """Random vectors, and such as might break Corollary 1 at a bitwidth."""
+    """Random vectors, and vectors that might violate Corollary 1 at a bitwidth."""
     draw = random.Random(low)
     for size in SIZES:
         yield [Fraction(draw.randrange(1, 2**53), 2**53) for _ in range(size)]
@@ -202,17 +202,17 @@ def vectors(low: int) -> Iterator[list[Fraction]]:
 
 
 def nesting_sequences_of(length: int, highest: int) -> Iterator[tuple[int, ...]]:
-    """Those of one length."""
+    """Nesting sequences with ``length`` bitwidths."""
     return (s for s in nesting_sequences(highest) if len(s) == length)
 
 
 def _parameters_by_paths(network: str, paths: int) -> tuple[int, int]:
-    """Parameters of a network with so many paths a convolution, and weights of its paths."""
+    """Parameters of a network with this many paths per convolution, and weights in its paths."""
     spec = get_spec(network)
     with torch.device("meta"):
         model = spec.build(spec.classes, 3)
     convolutions = [n for n, layer in model.named_modules() if isinstance(layer, nn.Conv2d)]
-    # The first stays at 8 bits.
+    # The first convolution stays at 8 bits.
     layers = multipath_layers(
         model,
         convolutions[1:],

@@ -1,4 +1,4 @@
-"""The studies by name: each a table."""
+"""The studies by name; each produces a table."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ STUDIES: dict[str, Callable[[], pd.DataFrame]] = {
 
 
 def write(name: str, output: Path) -> None:
-    """Run a study and write its table as CSV, whole or not at all.
+    """Run a study and write its table as CSV, atomically.
 
     Raises:
-        SBSError: there is no such study.
+        SBSError: the name of the study is unknown.
     """
     if name not in STUDIES:
         raise SBSError(f"unknown study {name!r}; known are {', '.join(STUDIES)}")

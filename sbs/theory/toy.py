@@ -1,10 +1,10 @@
-"""The toy regression of section 3.4: quantized weights learnt on one path (SBS) and on K (DNAS).
+"""The toy regression of section 3.4: quantized weights learned on one path (SBS) or K (DNAS).
 
-Data are 10,000 pairs ``y = w* x + Δ`` with x ~ N(0, I_10), w* ~ U[0, 1]^10, Δ ~ N(0, 1). Both
-schemes descend the mean squared error of their quantized weights, Eq. 15, all seeds side by side.
+The data are 10,000 pairs ``y = w* x + Δ`` with x ~ N(0, I_10), w* ~ U[0, 1]^10, Δ ~ N(0, 1). Both
+schemes minimise the mean squared error of their quantized weights (Eq. 15), for all seeds at once.
 
-The paper gives neither optimizer nor learning rate nor how weights start. Chosen here: plain
-gradient descent on all data; learning rates are swept; all weights start at the same point of
+The paper does not give the optimizer, the learning rate or the initial weights. Chosen here: plain
+gradient descent on all data; several learning rates; all weights start at the same point of
 [0, 1]^10, thresholds and logits at 0, as in the method itself.
 """
 
@@ -28,7 +28,7 @@ BITWIDTHS = Bitwidths((2, 4, 8))
 
 @dataclass(frozen=True)
 class Regression:
-    """Second moments of the data of S seeds: all that the squared error depends on.
+    """Second moments of the data of S seeds; the squared error depends on nothing else.
 
     Attributes:
         gram: ``X'X / N`` (S, d, d).
@@ -51,7 +51,7 @@ class Regression:
 
 
 def draw(seeds: Sequence[int]) -> Regression:
-    """Data of section 3.4, one set a seed."""
+    """Data of section 3.4, one set per seed."""
     parts = []
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
@@ -65,7 +65,7 @@ def draw(seeds: Sequence[int]) -> Regression:
 
 
 class SinglePath:
-    """SBS: one weight vector a seed, with gates on its offsets (first line below Eq. 15)."""
+    """SBS: one weight vector per seed, with gates on its offsets (first line below Eq. 15)."""
 
     def __init__(self, problem: Regression) -> None:
         self.weights = problem.start.clone().requires_grad_()
@@ -74,11 +74,11 @@ class SinglePath:
         self.thresholds.requires_grad_()
 
     def parameters(self) -> list[Tensor]:
-        """What descends."""
+        """Parameters to optimize."""
         return [self.weights, self.thresholds]
 
     def quantized(self, progress: float) -> Tensor:
-        """w_L (S, d)."""
+        """Quantized weights w_L (S, d)."""
         z = self.weights.clamp(0, 1)
         residuals = [(z - discretize(z, low)).abs().mean(-1) for low in BITWIDTHS[:-1]]
         gates = binary_gate(torch.stack(residuals).detach(), self.thresholds)
@@ -86,7 +86,7 @@ class SinglePath:
 
 
 class MultiPath:
-    """DNAS: a weight vector of its own for every bitwidth, mixed (last line of Eq. 15)."""
+    """DNAS: a mixture of one weight vector per bitwidth (last line of Eq. 15)."""
 
     def __init__(self, problem: Regression, *, gumbel: bool) -> None:
         paths = len(BITWIDTHS)
@@ -97,11 +97,11 @@ class MultiPath:
         self._generator = torch.Generator().manual_seed(problem.noise)
 
     def parameters(self) -> list[Tensor]:
-        """What descends."""
+        """Parameters to optimize."""
         return [self.weights, self.logits]
 
     def quantized(self, progress: float) -> Tensor:
-        """w_D (S, d); with Gumbel noise the mixture hardens from temperature 5 to 0.1."""
+        """Mixed weights w_D (S, d); with Gumbel noise, the temperature falls from 5 to 0.1."""
         logits = self.logits
         if self._gumbel:
             uniform = torch.rand(logits.shape, generator=self._generator, dtype=logits.dtype)
@@ -112,7 +112,7 @@ class MultiPath:
         return (mixture.unsqueeze(-1) * paths).sum(0)
 
     def chosen(self) -> Tensor:
-        """Weights (S, d) of the path with the largest logit: what remains after the search."""
+        """Weights (S, d) of the path with the largest logit: the result of the search."""
         best = self.logits.argmax(0)
         levels = zip(self.weights.clamp(0, 1), BITWIDTHS, strict=True)
         paths = torch.stack([discretize(z, bits) for z, bits in levels])
@@ -129,9 +129,10 @@ SCHEMES: dict[str, Callable[[Regression], SinglePath | MultiPath]] = {
 def descend(
     problem: Regression, scheme: str, learning_rate: float, iterations: int = ITERATIONS
 ) -> Tensor:
-    """Losses (iterations + 1, S) of gradient descent; the last is that of the final weights.
+    """Losses (iterations + 1, S) of gradient descent; the last one is of the final weights.
 
-    The final weights of a mixture are those of its best path: a mixture is no quantized vector.
+    The final weights of a mixture are those of its best path, because a mixture is not a quantized
+    vector.
     """
     model = SCHEMES[scheme](problem)
     optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
@@ -149,11 +150,11 @@ def descend(
 
 
 def best_quantized(problem: Regression, bits: int) -> Tensor:
-    """Least loss (S) of any weights on a grid, by exhaustive search.
+    """Smallest loss (S) of any weights on the grid, by exhaustive search.
 
-    Where the whole grid has too many points, those that can win are searched: none of them lies
-    further from the least-squares solution w in coordinate i than ``sqrt(e (G^-1)_ii)``, e being
-    the excess loss of w rounded.
+    If the grid has too many points, only those that can be best are searched. In coordinate i they
+    are at most ``sqrt(e (G^-1)_ii)`` away from the least-squares solution w, where e is the excess
+    loss of w rounded to the grid.
     """
     return torch.stack([_best_of_seed(problem, seed, bits) for seed in range(len(problem.start))])
 
@@ -177,7 +178,7 @@ def _best_of_seed(problem: Regression, seed: int, bits: int) -> Tensor:
     ]
     best = excess(rounded)
     grid = [c.to(torch.float64) / steps for c in candidates]
-    # The last few coordinates at once, the others one after the other.
+    # All combinations of the last coordinates at once; those of the first five one by one.
     tail = torch.cartesian_prod(*grid[5:])
     for head in torch.cartesian_prod(*grid[:5]):
         points = torch.cat([head.expand(len(tail), -1), tail], dim=1)

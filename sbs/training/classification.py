@@ -1,4 +1,4 @@
-"""Plain training with cross-entropy: pretraining, and fine-tuning at a policy's bitwidths."""
+"""Training with cross-entropy only: pretraining, and fine-tuning at a policy's bitwidths."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Classification:
         ]
 
     def before_forward(self, iteration: int) -> None:
-        """Nothing changes from iteration to iteration."""
+        """Do nothing."""
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy."""
+        """Cross-entropy of one batch."""
         return F.cross_entropy(self.model(images).float(), labels)
 
     def epoch_summary(self) -> dict[str, float]:
-        """Nothing besides the loss."""
+        """Nothing to add to the loss."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """No state besides model and optimizer."""
+        """Empty: there is no state besides model and optimizer."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to take back."""
+        """Do nothing."""

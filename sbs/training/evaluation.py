@@ -21,14 +21,15 @@ class Accuracy:
 def evaluate(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device
 ) -> Accuracy:
-    """Accuracy over all batches; counts stay on the device until the end.
+    """Accuracy over all batches; the counts stay on the device until the end.
 
-    Always in single precision: bf16 is a way to train, and moves accuracies by some 0.1 points.
+    Always in single precision: bf16 is only for training, and would change accuracies by about 0.1
+    points.
 
     Args:
         model: network on ``device``; left in evaluation mode.
         batches: images (B, C, H, W) and labels (B,) on ``device``.
-        device: where all of this is.
+        device: device of model and batches.
     """
     model.eval()
     hits = torch.zeros(2, dtype=torch.long, device=device)

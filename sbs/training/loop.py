@@ -1,8 +1,7 @@
 """One resumable training loop for every stage.
 
-State is written after every epoch, whole or not at all, and everything random in an epoch is
-derived from (seed, epoch): a killed and resumed run equals an uninterrupted one, on a CPU bit for
-bit.
+The state is written atomically after every epoch. All random choices of an epoch are derived from
+(seed, epoch). So a killed and resumed run equals an uninterrupted one; on a CPU bit for bit.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from sbs.training.state import Progression, read_state, write_state
 
 
 class Batches(Protocol):
-    """Training batches of one epoch after the other."""
+    """Training batches, epoch by epoch."""
 
     def __len__(self) -> int: ...
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (B, C, H, W) and labels (B,) of epoch number ``epoch``."""
+        """Yield images (B, C, H, W) and labels (B,) of epoch number ``epoch``."""
         ...
 
 
 class Task(Protocol):
-    """What a stage adds to the loop."""
+    """The part of the training that a stage defines."""
 
     model: nn.Module
     optimizers: Sequence[Optimizer]
@@ -47,11 +46,11 @@ class Task(Protocol):
         ...
 
     def before_forward(self, iteration: int) -> None:
-        """Called before each forward pass; iterations count from 0 over the whole stage."""
+        """Runs before each forward pass; ``iteration`` counts from 0 over the whole stage."""
         ...
 
     def epoch_summary(self) -> dict[str, float]:
-        """Numbers for the history, after an epoch."""
+        """Numbers for the history; runs after every epoch."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -64,7 +63,7 @@ class Task(Protocol):
 
 
 def sgd(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
-    """SGD as in section 4.2; ``groups`` may override learning rate and weight decay."""
+    """SGD as in section 4.2; ``groups`` can override learning rate and weight decay."""
     for group in groups:
         group.setdefault("lr", settings.learning_rate)
         group["initial_lr"] = group["lr"]
@@ -79,11 +78,11 @@ def sgd(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
 
 
 def learning_rate_factor(settings: TrainSettings, progress: float) -> float:
-    """Learning rate over its initial value.
+    """Learning rate divided by its initial value.
 
     Args:
-        settings: the schedule.
-        progress: epochs done, with fraction: the cosine falls at every step.
+        settings: settings with the schedule.
+        progress: finished epochs, with fraction: the cosine schedule changes at every step.
     """
     if settings.schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress / settings.epochs))
@@ -104,19 +103,19 @@ def fit(
     identity: dict[str, Any],
     reporter: Reporter,
 ) -> Progression:
-    """Train ``task`` to the end of its schedule, going on from ``resume`` if a state is there.
+    """Train ``task`` to the end of its schedule; resume from the state in ``resume``, if any.
 
     Args:
         task: model, optimizers and loss.
         batches: training images.
-        train: schedule.
+        train: training settings with the schedule.
         runtime: precision.
-        device: where the model and the batches are.
-        seed: seed of everything random.
-        resume: folder for the state.
-        identity: all that decides the result (settings, data and input digests). A state of
-            another identity is not used.
-        reporter: where progress goes.
+        device: device of the model and the batches.
+        seed: seed of all random choices.
+        resume: folder of the state.
+        identity: everything that decides the result (settings, digests of data and inputs). A state
+            with another identity is not used.
+        reporter: writes the progress.
 
     Raises:
         SBSError: the loss is not finite, or another process trains in ``resume``.
@@ -170,7 +169,7 @@ def _train_epoch(
 
 
 def _finite_mean(losses: Tensor, model: nn.Module, title: str, epoch: int) -> float:
-    """Mean loss of the epoch; checked once an epoch, so that the loop never waits for it."""
+    """Mean loss of the epoch; checked once per epoch, so that no step waits for the device."""
     bad = (~torch.isfinite(losses)).nonzero()
     if not len(bad):
         return float(losses.mean())
@@ -178,7 +177,7 @@ def _finite_mean(losses: Tensor, model: nn.Module, title: str, epoch: int) -> fl
     where = f"; the first parameter that is not finite is {names[0]}" if names else ""
     raise SBSError(
         f"{title}: the loss is {float(losses[bad[0, 0]])} at epoch {epoch + 1}, "
-        f"step {int(bad[0, 0]) + 1} of {len(losses)}{where}. Lower the learning rate of this stage"
+        f"step {int(bad[0, 0]) + 1} of {len(losses)}{where}. Lower this stage's learning rate"
     )
 
 

@@ -1,7 +1,7 @@
-"""The state of a run in progress, on disk: a PyTorch file with its own checksum at the end.
+"""The state of an unfinished run: a PyTorch file with a checksum at its end.
 
-It is written whole or not at all, and its name carries what decides the result, so that a run
-goes on from a state of its own only.
+It is written atomically. Its name contains a digest of everything that decides the result, so a run
+resumes only from its own state.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 @dataclass
 class Progression:
-    """How far a run has come, and what it took."""
+    """Progress of a run, and the time it took."""
 
     epoch: int = 0
     seconds: float = 0.0
@@ -36,13 +36,13 @@ class Progression:
 def write_state(
     content: dict[str, Any], resume: Path, identity: dict[str, Any], progression: Progression
 ) -> None:
-    """Write the state of a run, whole or not at all.
+    """Write the state of a run, atomically.
 
     Args:
         content: tensors, numbers, strings, lists, tuples and dicts.
-        resume: folder for the state.
-        identity: all that decides the result.
-        progression: how far the run has come.
+        resume: folder of the state.
+        identity: everything that decides the result.
+        progression: progress of the run.
     """
     state = {
         "version": STATE_VERSION,
@@ -60,7 +60,7 @@ def write_state(
 def read_state(
     resume: Path, identity: dict[str, Any], reporter: Reporter
 ) -> tuple[dict[str, Any] | None, Progression]:
-    """What :func:`write_state` wrote for this identity, or None, and how far the run had come.
+    """Read the state of this identity, or None if there is none, and the progress of the run.
 
     Raises:
         SBSError: the file is damaged.
@@ -68,19 +68,19 @@ def read_state(
     path = state_path(resume, identity)
     if not path.exists():
         for other in sorted(resume.glob("state-*.pt")):
-            reporter.line(f"not going on from {other}: settings, code, inputs or data changed")
+            reporter.line(f"not resuming from {other}: settings, code, inputs or data changed")
         return None, Progression()
     state = _verified(path)
     if (state["version"], state["identity"]) != (STATE_VERSION, canonical_json(identity)):
         raise SBSError(f"{path}: the state belongs to another run; delete it to start over")
     progression = Progression(**state["progression"])
     progression.interruptions += 1
-    reporter.line(f"going on after epoch {progression.epoch} from {path}")
+    reporter.line(f"resuming after epoch {progression.epoch} from {path}")
     return state["content"], progression
 
 
 def state_path(resume: Path, identity: dict[str, Any]) -> Path:
-    """File of the state: its name carries the identity, so that states never mix."""
+    """File of the state. Its name contains a digest of the identity, so states never mix."""
     return resume / f"state-{sha256_of_text(canonical_json(identity))[:16]}.pt"
 
 
@@ -93,7 +93,7 @@ def discard(resume: Path) -> None:
 
 
 def _verified(path: Path) -> dict[str, Any]:
-    """The content of a state file, its checksum compared."""
+    """Content of a state file, after checking its checksum."""
     content = path.read_bytes()
     body, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:]
     if hashlib.sha256(body).digest() != checksum:

@@ -1,5 +1,5 @@
-// The arithmetic of the quantizers on vectors of elements: intervals, levels, grids.
-// sbs/quantization/uniform.py says what they compute.
+// Arithmetic of the quantizers on vectors of elements: intervals, levels, grids.
+// sbs/quantization/uniform.py defines what they compute.
 
 #pragma once
 
@@ -11,8 +11,8 @@ namespace sbs {
 
 constexpr int kMaxBitwidths = 8;
 
-// Calls f with the compile-time constants of a quantizer: signed or not, and how many bitwidths
-// there are; those counts that occur in practice get code of their own.
+// Calls f with the compile-time constants of a quantizer: its sign and its number of bitwidths.
+// Numbers that occur in practice (1 and 3) have code of their own.
 template <typename F>
 void specialize(bool is_signed, size_t count, const F& f) {
   const auto with_sign = [&](auto sign) {
@@ -23,9 +23,9 @@ void specialize(bool is_signed, size_t count, const F& f) {
   is_signed ? with_sign(std::true_type{}) : with_sign(std::false_type{});
 }
 
-// The interval that a parameter stands for: its absolute value, held away from zero.
+// The interval that a parameter defines: its absolute value, with a lower bound.
 struct Interval {
-  double v, slope;  // slope: of v with respect to the parameter
+  double v, slope;  // slope: derivative of v with respect to the parameter
 
   explicit Interval(const Tensor& parameter) {
     constexpr double smallest = 1e-3;  // SMALLEST_INTERVAL of sbs/quantization/uniform.py
@@ -50,13 +50,13 @@ V normalized(V u) {
   return at::vec::clamp(u, V(0), V(1));
 }
 
-// g inside the interval, zero outside.
+// g inside the interval, 0 outside.
 template <bool Signed, typename V>
 V inside(V u, V g) {
   return (u > V(Signed ? -1 : 0)) & (u < V(1)) & g;
 }
 
-// The bitwidths of a quantizer. Division would cost more than all the rest: x / v is x * (1 / v).
+// The bitwidths of a quantizer. Division is the slowest operation here, so x / v is x * (1 / v).
 template <typename T>
 struct Grids {
   Wide<T> inverse_v;

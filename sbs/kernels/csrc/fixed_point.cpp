@@ -1,4 +1,4 @@
-// DQ's fixed-point quantizer in one pass forward and one backward. sbs/quantization/peers.py says
+// DQ's fixed-point quantizer: one pass forward, one backward. sbs/quantization/peers.py defines
 // what it computes.
 
 #include "traversal.h"
@@ -13,7 +13,7 @@ namespace {
 
 using namespace sbs;
 
-// Step in use, the nearest power of two, so that dividing by it is exact; and the range.
+// The step used, the nearest power of two (so dividing by it is exact), and the range.
 struct Grid {
   double step, largest;
 
@@ -58,7 +58,7 @@ struct Forward {
   }
 };
 
-// Gradient of x, and over the gradient g of y the sums of g * (y - x) inside the range and of
+// The gradient of x. Also two sums, with g the gradient of y: g * (y - x) inside the range, and
 // g * sign(x) outside.
 template <typename T, bool Signed>
 struct Backward {
@@ -101,7 +101,7 @@ void with_sign(bool is_signed, const F& f) {
   is_signed ? f(std::true_type{}) : f(std::false_type{});
 }
 
-// x has to fill its memory without gaps.
+// The memory of x must have no gaps.
 Tensor fixed_point(const Tensor& x, const Tensor& step, const Tensor& largest, bool is_signed) {
   Tensor y = at::empty_like(x);
   const Grid grid(step, largest);

@@ -1,5 +1,5 @@
-// Gates from the sums of a pass, and the gradients of thresholds and interval.
-// sbs/quantization/gates.py says what they compute.
+// Gates from the sums of a pass; gradients of the thresholds and of the interval.
+// sbs/quantization/gates.py defines what they compute.
 
 #pragma once
 
@@ -17,7 +17,7 @@ struct Choice {
   int64_t bits;
 };
 
-// Step functions of metric - threshold, and the bitwidth at the end of their leading run of ones.
+// Gates (step functions of metric - threshold), and the bitwidth after their leading run of ones.
 inline Choice choose(
     const std::vector<double>& sums, int64_t elements, const Tensor& thresholds,
     at::IntArrayRef bitwidths) {
@@ -76,7 +76,7 @@ inline double interval_gradient(
   return (is_signed ? 2 * through_levels - sums[0] : through_levels) - sums[1];
 }
 
-// Which sums the backward pass needs: those of every bitwidth if thresholds learn.
+// Bitwidths whose sums the backward pass needs: all of them if the thresholds learn.
 inline std::vector<int64_t> summed(at::IntArrayRef bitwidths, int64_t bits, bool thresholds_learn) {
   return thresholds_learn ? bitwidths.vec() : std::vector<int64_t>{bits};
 }
@@ -99,7 +99,8 @@ inline std::tuple<Tensor, Tensor> scalar_gradients(
   return {grad_interval, grad_thresholds};
 }
 
-// Quantizes at the guessed bitwidth while it measures, and again if the gates choose another.
+// Quantizes at the guessed bitwidth and measures in the same pass. If the gates choose another
+// bitwidth, a second pass quantizes at that one.
 template <typename T, typename Kernel>
 Choice quantize_as_chosen(
     Kernel& kernel, const Traversal<T>& traversal, double v, int64_t guess,

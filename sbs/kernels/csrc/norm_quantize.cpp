@@ -1,5 +1,5 @@
-// Batch norm, addition, ReLU and quantizer in one pass forward, after one for the statistics, and
-// two backward.
+// Batch norm, addition, ReLU and quantizer. Forward: one pass for the statistics, one for the rest.
+// Backward: two passes.
 
 #include "gates.h"
 #include "passes.h"
@@ -14,7 +14,7 @@ void moments(
     const T* raw, const Traversal<T>& traversal, std::vector<double>& mean,
     std::vector<double>& variance) {
   const int64_t channels = traversal.channels;
-  // Squares of differences from any value of the channel, here the first, do not cancel.
+  // Sums of squares lose precision if the mean is large, so subtract a value of the channel first.
   const std::vector<Wide<T>> first(raw, raw + channels);
   const std::vector<Wide<T>> center = traversal.repeated(first);
   const std::vector<double> total =
@@ -27,7 +27,8 @@ void moments(
   }
 }
 
-// Statistics of the batch, which also enter the running ones, or the running ones themselves.
+// In training the statistics of the batch, which update the running ones; otherwise the running
+// ones.
 template <typename T>
 void statistics(
     const T* raw, const Traversal<T>& traversal, Wide<T>* running_mean, Wide<T>* running_variance,
@@ -49,7 +50,7 @@ void statistics(
   }
 }
 
-// Batch norm as scale * raw + shift, and what its backward pass needs.
+// Batch norm as scale * raw + shift, and the values that its backward pass needs.
 template <typename T>
 struct Affine {
   std::vector<Wide<T>> scales, scale, shift, center;
@@ -70,8 +71,8 @@ struct Affine {
   }
 };
 
-// Returns y, the quantizer's input (undefined unless `keep`), gates, metrics, the mean and the
-// inverse deviation of every channel, and the selected bitwidth.
+// Returns y, the quantizer's input (undefined unless `keep`), gates, metrics, the mean and inverse
+// standard deviation of every channel, and the selected bitwidth.
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int64_t> norm_quantize(
     const Tensor& raw, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
     const Tensor& running_variance, bool training, double momentum, double eps,
@@ -106,8 +107,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int64_t> norm_quantiz
   return {y, kept, choice.gates, choice.metrics, mean, inverse, choice.bits};
 }
 
-// `kept` is the quantizer's input if there was a residual, and not needed otherwise. Returns the
-// gradients of raw, weight, bias, residual (undefined without one), interval and thresholds.
+// `kept` is the quantizer's input; it is needed only with a residual. Returns the gradients of raw,
+// weight, bias, residual (undefined without one), interval and thresholds.
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> norm_quantize_backward(
     const std::optional<Tensor>& grad_y, const std::optional<Tensor>& grad_kept,
     const Tensor& grad_gates, const Tensor& raw, const std::optional<Tensor>& kept,

@@ -1,8 +1,8 @@
-// The passes over memory: quantizer forward and backward, with what a batch norm, an addition and a
-// ReLU before it add to them.
+// The passes over memory: quantizer forward and backward, optionally with the batch norm, addition
+// and ReLU before it.
 //
-// Each pass is one loop over vectors of elements that keeps everything between its inputs and its
-// outputs in registers: what such a pass costs is the memory it moves.
+// Each pass is one loop over vectors of elements. Intermediate values stay in registers, so the
+// cost of a pass is the memory that it reads and writes.
 
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace sbs {
 
-// Batch norm, residual and ReLU before a quantizer; `scale` and `shift` are null without them.
+// Batch norm, residual and ReLU before a quantizer. `scale` and `shift` are null without them.
 template <typename T>
 struct Before {
   const Wide<T>* scale = nullptr;
@@ -18,7 +18,7 @@ struct Before {
   const T* residual = nullptr;
   bool relu = false;
 
-  // The quantizer's input, as it would be after a trip through memory.
+  // The quantizer's input, rounded as if it had been written to memory and read again.
   template <typename A>
   Vec<T> apply(Vec<T> raw, const Run& run, int64_t offset, A access) const {
     const int64_t lane = run.position * kLanes<T>;
@@ -34,7 +34,7 @@ struct Before {
   }
 };
 
-// Forward: y, and the residuals |z - D(z)| of all bitwidths but the last.
+// Forward: y, and the residuals |z - D(z)| of all bitwidths except the last.
 template <typename T, bool Signed, bool Norm, int Count>
 struct Forward {
   const T* raw;
@@ -84,9 +84,9 @@ struct Forward {
   }
 };
 
-// Backward: the gradient of x, or with a norm that of its output t, and these sums over the
-// gradient g of y: g, g * u inside the interval (if `clip_only`: g above it), g * level of every
-// bitwidth; with a norm also, by channel, the gradient of t and its product with raw - center.
+// Backward: the gradient of x, or, with a norm, of the norm's output t. Also these sums, with g the
+// gradient of y: g; g * u inside the interval (with `clip_only`: g above it); g * level for every
+// bitwidth. With a norm also, per channel: the gradient of t, and its product with raw - center.
 template <typename T, bool Signed, bool Norm, int Count>
 struct Backward {
   const T* raw;
@@ -112,7 +112,7 @@ struct Backward {
     return kept ? access.get(kept + at) : before.apply(values, run, at, access);
   }
 
-  // Gradient of t from what comes through the quantizer.
+  // Gradient of t, from the gradient `through` the quantizer.
   template <typename A>
   Vec<T> of_norm(Vec<T> through, Vec<T> x, int64_t at, A access) const {
     if (grad_kept) through = through + access.get(grad_kept + at);
@@ -212,7 +212,7 @@ struct NormBackward {
   }
 };
 
-// Sums of differences from the centre and of their squares, by channel.
+// Per channel: sums of differences from the centre, and of their squares.
 template <typename T>
 struct Moments {
   const T* raw;

@@ -1,4 +1,4 @@
-// A quantizer alone, with gates or at a fixed bitwidth, in one pass forward and one backward.
+// One quantizer, with gates or at a fixed bitwidth: one pass forward, one backward.
 
 #include "gates.h"
 #include "passes.h"
@@ -7,8 +7,8 @@ namespace {
 
 using namespace sbs;
 
-// x has to fill its memory without gaps. Returns y, gates, metrics and the selected bitwidth.
-// `guess` is the bitwidth that is tried at once; a wrong guess costs a second pass.
+// The memory of x must have no gaps. Returns y, gates, metrics and the selected bitwidth.
+// The first pass quantizes at the bitwidth `guess`; a wrong guess costs a second pass.
 std::tuple<Tensor, Tensor, Tensor, int64_t> quantize(
     const Tensor& x, const Tensor& interval, const Tensor& thresholds, at::IntArrayRef bitwidths,
     int64_t guess, bool is_signed) {

@@ -1,4 +1,4 @@
-// Weight normalisation. sbs/quantization/uniform.py says what it computes.
+// Weight normalisation. sbs/quantization/uniform.py defines what it computes.
 
 #include "traversal.h"
 
@@ -33,7 +33,7 @@ std::tuple<Tensor, Tensor> standardize(
       for (int64_t i = 0; i < n; ++i) {
         square += weight(i) * (values[i] - mean) * (values[i] - mean);
       }
-      // The floor only matters for a constant tensor, where any finite scale will do.
+      // The floor matters only for a constant tensor, where any finite scale is fine.
       const double scale = 1 / std::max(std::sqrt(square / (count - 1)), 1e-12);
       for (int64_t i = 0; i < n; ++i) {
         data<T>(result)[i] = static_cast<T>((values[i] - mean) * scale);

@@ -1,6 +1,6 @@
-// How kernels go through memory: vectors of elements, and sums over blocks of them.
+// How kernels go through memory: vectors of elements, and sums over blocks.
 //
-// Sums are taken over blocks of a fixed size and added up in order, so results do not depend on the
+// Blocks have a fixed size and their sums are added in order, so results do not depend on the
 // number of threads.
 
 #pragma once
@@ -22,12 +22,12 @@ namespace sbs {
 using at::Tensor;
 using c10::BFloat16;
 
-constexpr int64_t kChunk = 2048;   // elements of each stream in flight: they fit the nearest cache
-constexpr int64_t kBlock = 32768;  // about as many elements make a unit of parallel work
+constexpr int64_t kChunk = 2048;   // elements of each tensor at a time: they fit into the L1 cache
+constexpr int64_t kBlock = 32768;  // approximate number of elements in a unit of parallel work
 
 // ---------------------------------------------------------------- vectors of elements
 
-// What values of a type are computed in.
+// The type in which values of type T are computed.
 template <typename T>
 using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
@@ -62,7 +62,7 @@ void write_lanes(Vec<T> values, T* to) {
   }
 }
 
-// Access to whole vectors, or to the first few lanes of one: the others read as zero.
+// Access to whole vectors, or only to the first `valid` lanes; the others are read as zero.
 template <typename T, bool Whole>
 struct Access {
   int64_t valid;
@@ -81,7 +81,7 @@ struct Access {
     std::memcpy(to, buffer, valid * sizeof(T));
   }
 
-  // Zero in the lanes that are not there.
+  // Zero in the lanes that are not valid.
   Vec<T> only(Vec<T> values) const {
     if constexpr (Whole) return values;
     Wide<T> buffer[kLanes<T>];
@@ -111,7 +111,7 @@ T* data(const std::optional<Tensor>& tensor) {
   return tensor ? data<T>(*tensor) : nullptr;
 }
 
-// The same elements in the same places in memory as those of another tensor.
+// The tensor in the memory layout and element type of another one.
 inline Tensor laid_out_as(const Tensor& tensor, const Tensor& like) {
   if (tensor.strides() == like.strides() && tensor.scalar_type() == like.scalar_type()) {
     return tensor;
@@ -121,14 +121,15 @@ inline Tensor laid_out_as(const Tensor& tensor, const Tensor& like) {
 
 // ---------------------------------------------------------------- traversal
 
-// Vectors `stride` elements apart, starting at `offset`. Their elements belong to the same
-// channels, those of the `position`-th vector of a period.
+// `count` vectors, `stride` elements apart, starting at `offset`. All cover the same channels:
+// those of vector number `position` of a period.
 struct Run {
   int64_t position, offset, count, stride;
 };
 
-// Elements are rows of channels, as in channels-last memory; a period is the shortest stretch that
-// is whole rows and whole vectors. All vectors of a position share what depends on the channel.
+// Elements are rows of channels, as in channels-last memory. A period is the smallest number of
+// elements that is a whole number of rows and of vectors. Vectors at the same position of a period
+// cover the same channels.
 template <typename T>
 struct Traversal {
   int64_t elements, channels, period, chunk, block;
@@ -143,8 +144,9 @@ struct Traversal {
   int64_t positions() const { return period / kLanes<T>; }
   int64_t blocks() const { return (elements + block - 1) / block; }
 
-  // Calls kernel.run(run, access, sums) over all elements in parallel, and returns the sums over
-  // blocks of `width` vectors a position, from which `finish(lanes, total)` makes `results` sums.
+  // Calls kernel.run(run, access, lanes) over all elements, in parallel. For each block,
+  // kernel.collect(position, lanes, total) adds the lanes to `results` sums. Returns the sums of
+  // all blocks.
   template <typename Kernel>
   std::vector<double> sweep(const Kernel& kernel) const {
     const int64_t width = kernel.sums(), results = kernel.results();
@@ -186,7 +188,7 @@ struct Traversal {
     }
   }
 
-  // A value a channel, repeated over a period.
+  // One value per channel, repeated over a period.
   std::vector<Wide<T>> repeated(const std::vector<Wide<T>>& values) const {
     std::vector<Wide<T>> result(period);
     for (int64_t i = 0; i < period; ++i) result[i] = values[i % channels];

@@ -1,4 +1,4 @@
-"""DQ (Uhlich et al. 2020): step sizes and ranges learnt with the weights."""
+"""DQ (Uhlich et al. 2020): learns step sizes and ranges together with the weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ METHODS = (
         bits=True,
         quantizer="dq",
         sections={DQ: DQSettings},
-        # It constrains the memory of weights and activations apart, whatever search.resource says.
+        # It constrains the memory of weights and of activations; search.resource has no effect.
         lands=False,
         search_share=lambda settings: float(settings[DQ]["epochs"] / AUTHORS_EPOCHS),
         own_start=True,

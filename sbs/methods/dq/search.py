@@ -1,9 +1,9 @@
-"""DQ (Uhlich et al. 2020), case U3: step sizes and ranges learnt with the weights, in one stage.
+"""DQ (Uhlich et al. 2020), case U3: learns step sizes and ranges with the weights, in one stage.
 
-Bitwidths follow from steps and ranges, so the size of the network is differentiable, and what
-exceeds the allowed size is penalised in the loss. DQ constrains memory, weights and activations
-apart; in bit operations it lands where it lands. The network of the last epoch that kept to both
-sizes is the result (the authors': of the epoch with the best validation accuracy among those).
+Bitwidths follow from steps and ranges, so the size of the network is differentiable. The loss
+penalises a size above the allowed one. DQ constrains the memory of weights and of activations, not
+bit operations. The result is the network of the last epoch that kept both limits (the authors take
+the epoch with the best validation accuracy among those).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from sbs.surgery.networks import plain_state
 from sbs.training.loop import sgd
 
 FIRST_BITS = 8
-"""The image is not quantized further, and counts as the 8 bits that it has."""
+"""The image is not quantized further; it already has 8 bits."""
 
 
 def search(context: SearchContext) -> SearchResult:
-    """Train once; the policy and the weights are what comes of it."""
+    """Train once; return the policy and the weights."""
     settings = context.section(DQSettings)
     share = _share_of_full(context)
     model = dq_network(context.model, settings.start_bits)
@@ -42,8 +42,8 @@ def search(context: SearchContext) -> SearchResult:
         model.load_state_dict(task.fitting)
     else:
         context.reporter.line(
-            f"no epoch kept to the sizes of {context.settings.target}, and the last network is "
-            "taken: see 'excess' in the history. Try a larger dq.margin, or more dq.epochs"
+            f"no epoch kept the size limits of {context.settings.target}; using the last network "
+            "(see 'excess' in the history). Try a larger dq.margin, or more dq.epochs"
         )
     bits = layer_bits(model, context.image, FIRST_BITS)
     layers = {
@@ -63,7 +63,7 @@ class DQTask:
         Args:
             model: network of :func:`sbs.nn.quantizers.dq.dq_network`.
             settings: schedule and penalties.
-            share: allowed size over that of the full-precision network.
+            share: allowed size divided by the size of the full-precision network.
         """
         self.model, self.settings, self.share = model, settings, share
         self.optimizers: Sequence[Optimizer] = [sgd(_groups(model, settings), settings)]
@@ -72,14 +72,14 @@ class DQTask:
         self._batch = 1
 
     def before_forward(self, iteration: int) -> None:
-        """Hold steps and ranges where they may be."""
+        """Clamp steps and ranges to their limits."""
         for quantizer in quantizers(self.model):
             quantizer.project()
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy plus ``λ relu(S - S_0)^2`` for weights and for activations.
 
-        S_0 is a margin below the allowed size: the square pulls S to S_0 from above only.
+        S_0 is the allowed size minus a margin; the square pulls S only from above.
         """
         entropy = F.cross_entropy(self.model(images).float(), labels)
         self._batch = len(images)
@@ -95,7 +95,7 @@ class DQTask:
         return total
 
     def sizes(self, signed: bool) -> tuple[Tensor, float]:
-        """Kilobytes of weights or activations, and how many are allowed."""
+        """Size of weights or activations in KB, and the allowed size."""
         elements = sum(
             quantizer.elements / (1 if signed else self._batch)
             for quantizer in quantizers(self.model)
@@ -106,7 +106,7 @@ class DQTask:
 
     @torch.no_grad()
     def epoch_summary(self) -> dict[str, float]:
-        """Sizes, and the share that the worse one is above what is allowed; keep what fits."""
+        """Sizes, and the larger relative excess; save the network if both limits are kept."""
         for quantizer in quantizers(self.model):
             quantizer.project()
         found = {side: self.sizes(side == _side(True)) for side in self._sizes}
@@ -119,7 +119,7 @@ class DQTask:
         return sizes | {"excess": excess}
 
     def state_dict(self) -> dict[str, Any]:
-        """The last network that kept to the sizes."""
+        """The last network that kept both limits."""
         return {"fitting": self.fitting}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -128,7 +128,7 @@ class DQTask:
 
 
 def _groups(model: nn.Module, settings: DQSettings) -> list[dict[str, Any]]:
-    """Weights, and steps and ranges with a rate of their own."""
+    """Parameter groups: weights; steps and ranges with their own learning rate."""
     scalars = [p for quantizer in quantizers(model) for p in quantizer.parameters()]
     known = {id(parameter) for parameter in scalars}
     weights = [parameter for parameter in model.parameters() if id(parameter) not in known]
@@ -141,16 +141,16 @@ def _side(signed: bool) -> str:
 
 
 def _share_of_full(context: SearchContext) -> float:
-    """Memory of the target over that of full precision, with a 'k-bit' target read as memory."""
+    """Memory of the target divided by that of full precision; a 'k-bit' target means memory."""
     target = context.settings.target
     if target is None:
-        raise SBSError("search.target: DQ needs a target; give '4-bit' or the like")
+        raise SBSError("search.target: DQ needs a target; give for example '4-bit'")
     cost = Reach(context.spec.name, context.shapes, (), "memory", FULL_PRECISION, None).cost(target)
     full = uniform_policy(context.spec.name, context.layer_names, FULL_PRECISION)
     share = cost / policy_cost(context.shapes, (), full, "memory")
     if share > 1:
         raise SBSError(
-            f"search.target: {target.text!r} is more memory than full precision takes; "
+            f"search.target: {target.text!r} is more memory than at full precision; "
             "DQ constrains memory, so give 'k-bit', 'x full' or a number of bytes"
         )
     return share

@@ -9,7 +9,7 @@ from sbs.registry.methods import Method, Settings
 
 HAQ = "haq"
 AUTHORS_IMAGES = 600 * 20_000
-"""The authors fine-tune on 20,000 images in each of 600 episodes."""
+"""In each of 600 episodes the authors fine-tune on 20,000 images."""
 
 
 class HAQSettings(Section):
@@ -30,7 +30,7 @@ class HAQSettings(Section):
 
 
 def search_share(settings: Settings) -> float:
-    """Images that rewards are measured on over the authors'."""
+    """Number of training images of all episodes, divided by the authors' number."""
     return float(settings[HAQ]["episodes"] * settings[HAQ]["images"] / AUTHORS_IMAGES)
 
 
@@ -45,7 +45,7 @@ METHODS = (
         sections={HAQ: HAQSettings},
         lowest_bits=lambda settings: int(settings[HAQ]["lowest_bits"]),
         search_share=search_share,
-        # Its search leaves the weights as they are, and finds the ranges of the quantizers.
+        # The search does not change the weights; it finds the ranges of the quantizers.
         own_start=True,
     ),
 )

@@ -1,9 +1,9 @@
-"""HAQ's agent: DDPG of stable-baselines3, with what HAQ does differently.
+"""HAQ's agent: DDPG from stable-baselines3, with HAQ's changes.
 
-Four things of HAQ's are not settings of stable-baselines3's DDPG, and are added here: exploration
-by a truncated normal around the action, in place of noise that is added; one reward for all
-transitions of an episode; a moving average of the rewards taken off them; learning rates of actor
-and critic that differ.
+The DDPG of stable-baselines3 has no settings for four details of HAQ. They are added here:
+exploration by a truncated normal around the action, instead of additive noise; the same reward for
+all transitions of an episode; a moving average that is subtracted from the rewards; different
+learning rates for actor and critic.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ BATCH = 64
 REPLAY_PER_LAYER = 128
 FIRST_DEVIATION, DEVIATION_DECAY = 0.5, 0.99
 LEARNING_EPISODES = 580
-"""Of the authors' 600; shorter searches narrow their exploration over the same share of them."""
+"""Of the authors' 600 episodes. Shorter searches narrow exploration over the same share."""
 
 BASELINE_DECAY = 0.5
 
 REPLAYED = ("observations", "next_observations", "actions", "rewards", "dones")
-"""Arrays of the replay."""
+"""Arrays of the replay buffer."""
 
 
 class CentredReplay(ReplayBuffer):
-    """Replay whose rewards have their moving average taken off."""
+    """Replay buffer that subtracts a moving average from the rewards."""
 
     baseline: float | None = None
 
     def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
-        """A batch; its mean reward enters the average first."""
+        """Sample a batch; first update the average with its mean reward."""
         batch = super().sample(batch_size, env)
         mean = float(batch.rewards.mean())
         old = mean if self.baseline is None else self.baseline
@@ -50,7 +50,7 @@ class CentredReplay(ReplayBuffer):
 
 
 class HaqDDPG(DDPG):
-    """DDPG with learning rates of its own for actor and critic."""
+    """DDPG with different learning rates for actor and critic."""
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         for module, rate in ((self.actor, ACTOR_RATE), (self.critic, CRITIC_RATE)):
@@ -59,15 +59,15 @@ class HaqDDPG(DDPG):
 
 
 class Agent:
-    """Acts, remembers and learns, an episode at a time."""
+    """Acts, stores transitions and learns, episode by episode."""
 
     def __init__(self, env: PrecisionEnv, episodes: int, warmup: int, seed: int) -> None:
         """Set up the networks.
 
         Args:
             env: the environment.
-            episodes: how many there will be.
-            warmup: episodes of uniformly random actions at first, without learning.
+            episodes: total number of episodes.
+            warmup: first episodes, with uniformly random actions and without learning.
             seed: seed of the networks.
         """
         self.env, self.episodes, self.warmup = env, episodes, warmup
@@ -87,7 +87,7 @@ class Agent:
         self.model.set_logger(Logger(None, []))
 
     def action(self, state: Vector, episode: int, generator: torch.Generator) -> Vector:
-        """An action in [0, 1]: random at first, then around what the actor says."""
+        """An action in [0, 1]: random in the warm-up, then drawn around the actor's output."""
         if episode < self.warmup:
             return torch.rand(1, generator=generator).numpy()
         mean, _ = self.model.predict(state, deterministic=True)
@@ -97,14 +97,14 @@ class Agent:
         return drawn.numpy()
 
     def deviation(self, episode: int) -> float:
-        """Width of the exploration after the warm-up."""
+        """Standard deviation of the exploration after the warm-up."""
         passed = (episode - self.warmup) / max(1, self.episodes - self.warmup)
         return float(FIRST_DEVIATION * DEVIATION_DECAY ** (LEARNING_EPISODES * passed))
 
     def remember(
         self, states: list[Vector], actions: list[Vector], last: Vector, reward: float
     ) -> None:
-        """Store an episode, every transition with the episode's reward."""
+        """Store an episode; every transition gets the reward of the episode."""
         buffer = self._replay
         for number, (state, action) in enumerate(zip(states, actions, strict=True)):
             final = number == len(states) - 1
@@ -118,12 +118,12 @@ class Agent:
             )
 
     def learn(self, episode: int) -> None:
-        """As many steps as the episode had, after the warm-up."""
+        """After the warm-up: as many gradient steps as the episode had steps."""
         if episode >= self.warmup:
             self.model.train(gradient_steps=self.steps, batch_size=BATCH)
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimizers and replay: all that acting and learning depend on."""
+        """Networks, optimizers and replay buffer: everything that acting and learning need."""
         buffer = self._replay
         return {
             "networks": self.model.policy.state_dict(),

@@ -1,4 +1,4 @@
-"""Ranges of HAQ's linear quantizers, from the weights and from one batch of activations."""
+"""Ranges of HAQ's linear quantizers, from the weights and one batch of activations."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from sbs.policy import Policy
 from sbs.surgery.layers import leaf_layers
 
 FEWEST_BITS_BY_PEAK = 5
-"""From so many bits on a range reaches to the largest value; below, by divergence."""
+"""From this bitwidth on, the range is the largest magnitude; below, it is found by divergence."""
 
 SAMPLE = 100_000
-"""Activations of a layer that calibration looks at."""
+"""Number of activations per layer that calibration uses."""
 
 
 class Calibration:
-    """Ranges of every layer at every bitwidth, each worked out once."""
+    """Ranges of every layer at every bitwidth; each is computed once."""
 
     def __init__(self, model: nn.Module, images: Tensor, signed: frozenset[str]) -> None:
         """Run the plain network once.
 
         Args:
-            model: the plain network; left as it is.
+            model: the plain network; not changed.
             images: a batch (N, C, H, W).
             signed: layers whose input can be negative.
         """
@@ -48,7 +48,7 @@ class Calibration:
             handle.remove()
 
     def range(self, side: Literal["weights", "input"], name: str, bits: int) -> float:
-        """Range of one tensor's quantizer."""
+        """Range of the quantizer of one tensor."""
         key = (side, name, bits)
         if key not in self._ranges:
             symmetric = side == "weights" or name in self._signed
@@ -62,7 +62,7 @@ class Calibration:
 
     @torch.no_grad()
     def apply(self, model: nn.Module, policy: Policy) -> None:
-        """Set the intervals of a quantized network; those of weights do not learn."""
+        """Set the intervals of a quantized network; the weights' intervals get no gradient."""
         for name, layer in model.named_modules():
             if isinstance(layer, QuantConv2d | QuantLinear):
                 chosen = policy.layers[name]
@@ -76,17 +76,17 @@ class Calibration:
 
 
 def kl_threshold(values: Tensor, levels_above_zero: int) -> float:
-    """Range whose quantized distribution of ``|values|`` diverges least from the original one.
+    """The range whose quantized distribution of ``|values|`` has the smallest KL divergence.
 
-    As TensorRT's calibration, which HAQ follows: a histogram of magnitudes with square-root-many
-    bins is cut at every bin, what lies beyond is added to the last one, and the cut with the
-    smallest Kullback-Leibler divergence to its version with so many levels wins. Zeros do not
-    count: they are on the grid whatever the range, and the many behind a ReLU, all in the first
-    bin, would let the smallest cut win.
+    As in TensorRT's calibration, which HAQ follows. A histogram of the magnitudes has about
+    sqrt(n) bins. It is cut after each bin in turn, and the counts beyond the cut are added to the
+    last bin. The best cut has the smallest Kullback-Leibler divergence from its version with that
+    many levels. Zeros are ignored: every grid contains them, and after a ReLU there are so many of
+    them, all in the first bin, that the smallest cut would win.
 
     Args:
-        values: a sample, any shape.
-        levels_above_zero: levels of the grid on [0, t], without zero.
+        values: a sample of any shape.
+        levels_above_zero: number of grid levels on [0, t], without zero.
 
     Returns:
         t; 1 if all values are zero.
@@ -110,7 +110,7 @@ def kl_threshold(values: Tensor, levels_above_zero: int) -> float:
 
 
 def _divergence(reference: np.ndarray, counts: np.ndarray, levels_above_zero: int) -> float:
-    """KL of a histogram from its version on evenly spaced levels, empty bins staying empty."""
+    """KL divergence of a histogram from its version on even levels; empty bins stay empty."""
     bins = len(counts)
     nearest = np.rint((np.arange(bins) + 0.5) / bins * levels_above_zero).astype(int)
     total = np.bincount(nearest, weights=counts, minlength=levels_above_zero + 1)

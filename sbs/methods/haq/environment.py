@@ -1,4 +1,4 @@
-"""HAQ's environment: an episode walks through the layers and chooses their bits."""
+"""HAQ's environment: an episode goes through the layers and chooses their bits."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ Vector = npt.NDArray[np.float32]
 
 
 class PrecisionEnv(gymnasium.Env[Vector, Vector]):
-    """Two steps a layer, weights and then input; the reward comes at the end.
+    """Two steps per layer, first weights, then input; the reward comes at the end.
 
-    A state is ten numbers in [0, 1]: whether the layer is depthwise, its input channels, filters,
-    stride, kernel size, weights, input pixels and index, each scaled over the layers, then the
-    action before as a share of the highest bitwidth, and 1 for weights or 0 for the input.
+    A state has ten numbers in [0, 1]. Eight describe the layer, each scaled over all layers:
+    whether it is depthwise, its input channels, filters, stride, kernel size, weights, input pixels
+    and index. Then follow the previous action, as a share of the highest bitwidth, and 1 for
+    weights or 0 for the input.
     """
 
     def __init__(
@@ -34,14 +35,14 @@ class PrecisionEnv(gymnasium.Env[Vector, Vector]):
         budget: float,
         evaluate: Callable[[Bits], tuple[float, float]],
     ) -> None:
-        """Set up.
+        """Store the arguments and compute the features of the layers.
 
         Args:
             shapes: the searched layers in forward order.
             bit_range: lowest and highest bitwidth.
-            cost_of: cost of a choice.
-            budget: cost that a choice is lowered to.
-            evaluate: reward of a choice, and the accuracy that it is for.
+            cost_of: cost of the chosen bits.
+            budget: maximum cost; the bits are lowered until it holds.
+            evaluate: reward of the chosen bits, and the accuracy it is based on.
         """
         self.shapes = list(shapes)
         self.low, self.high = bit_range
@@ -54,13 +55,13 @@ class PrecisionEnv(gymnasium.Env[Vector, Vector]):
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Vector, dict[str, Any]]:
-        """Begin an episode at the first layer's weights."""
+        """Start an episode at the weights of the first layer."""
         super().reset(seed=seed)
         self._chosen = []
         return self._state(), {}
 
     def step(self, action: Vector) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
-        """Choose the bits of one tensor; the last step enforces the budget and evaluates."""
+        """Choose the bits of one tensor; the last step applies the budget and evaluates."""
         self._chosen.append(self.bits_of(float(action[0])))
         if len(self._chosen) < 2 * len(self.shapes):
             return self._state(), 0.0, False, False, {}
@@ -69,12 +70,12 @@ class PrecisionEnv(gymnasium.Env[Vector, Vector]):
         return self._state(), reward, True, False, {"bits": bits, "accuracy": accuracy}
 
     def bits_of(self, action: float) -> int:
-        """Bitwidth of an action in [0, 1]: equal shares of it for every bitwidth."""
+        """Bitwidth of an action in [0, 1]; every bitwidth has an equal share of that range."""
         bits = round(action * (self.high - self.low + 1) + self.low - 0.5)
         return min(max(bits, self.low), self.high)
 
     def within_budget(self, bits: Bits) -> Bits:
-        """Lowered one bit at a time, from the last layer to the first, until the budget holds."""
+        """Lower bits by one, from the last layer to the first, until the budget holds."""
         found = dict(bits)
         while self._cost_of(found) > self._budget:
             before = dict(found)

@@ -1,10 +1,10 @@
-"""HAQ (Wang et al. 2019): a DDPG agent chooses bits layer by layer within a budget.
+"""HAQ (Wang et al. 2019): a DDPG agent chooses bits layer by layer, within a budget.
 
-Every policy that the agent proposes is calibrated, fine-tuned for an epoch on a few training
-images, and rewarded by its accuracy there. The budget is enforced before that, by lowering bits
-from the last layer on. The best policy of all episodes wins.
+Every proposed policy first has its bits lowered, from the last layer on, until it is within the
+budget. It is then calibrated, and fine-tuned for one epoch on a few training images; the reward is
+its accuracy there. The best policy of all episodes is the result.
 
-An epoch of the history is an episode here; the agent's state is on disk after each of them.
+One entry of the history is one episode here; the state of the agent is saved after each episode.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from sbs.training.state import Progression, read_state, write_state
 
 ENDS_BITS = 8
 REWARD_SCALE = 0.1
-"""Reward of a percentage point of accuracy."""
+"""Reward per percentage point of accuracy."""
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 4e-5
 
 
 def search(context: SearchContext) -> SearchResult:
-    """Search by reinforcement."""
+    """Search by reinforcement learning."""
     settings = context.section(HAQSettings)
     target = context.target_cost()
     if target is None:
-        raise SBSError("search.target: HAQ enforces a budget; give one, such as '4-bit'")
+        raise SBSError("search.target: HAQ needs a budget; give for example '4-bit'")
     proposals = Proposals(context, settings)
     cost_of = context.exact_cost()
     env = PrecisionEnv(
@@ -63,7 +63,7 @@ def search(context: SearchContext) -> SearchResult:
 def run_episodes(
     env: PrecisionEnv, settings: HAQSettings, context: SearchContext
 ) -> tuple[Bits, Progression]:
-    """Let the agent act and learn, episode after episode; the bits of the best one."""
+    """Let the agent act and learn in all episodes; return the bits of the best one."""
     seed = derive_seed(context.seed, "agent") % 2**32
     agent = Agent(env, settings.episodes, settings.warmup_episodes, seed)
     best: tuple[float, Bits] = (-math.inf, {})
@@ -99,7 +99,7 @@ def run_episodes(
 def run_episode(
     env: PrecisionEnv, agent: Agent, episode: int, seed: int
 ) -> tuple[float, dict[str, Any]]:
-    """One walk through the layers and what the agent learns from it; reward and the walk's info."""
+    """Run one episode and let the agent learn from it; return its reward and info."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "actions", episode))
     state, info = env.reset()
     states, actions, done, reward = [], [], False, 0.0
@@ -108,17 +108,17 @@ def run_episode(
         actions.append(agent.action(state, episode, generator))
         state, reward, done, _, info = env.step(actions[-1])
     agent.remember(states, actions, state, reward)
-    # The replay is drawn with NumPy's global generator; what came before must not matter.
+    # NumPy's global generator draws from the replay; reseed it, so that the past does not matter.
     seed_everything(derive_seed(seed, "learning", episode))
     agent.learn(episode)
     return reward, info
 
 
 class Proposals:
-    """Networks of proposed bits, and what a short fine-tuning says of them."""
+    """Networks with proposed bits, and their accuracy after a short fine-tuning."""
 
     def __init__(self, context: SearchContext, settings: HAQSettings) -> None:
-        """Choose the images, calibrate, and measure the full-precision network on them."""
+        """Choose the images, calibrate, and measure the full-precision accuracy on the images."""
         self.context, self.settings = context, settings
         generator = torch.Generator().manual_seed(derive_seed(context.seed, "images"))
         order = torch.randperm(context.batches.images, generator=generator)
@@ -129,7 +129,7 @@ class Proposals:
         self.full_accuracy = self._accuracy_of_full_precision()
 
     def policy(self, bits: Bits) -> Policy:
-        """The policy of bits, first and last layer at 8."""
+        """Policy with these bits; the first and the last layer have 8 bits."""
         ends = (ENDS_BITS, ENDS_BITS)
         layers = {
             name: LayerPolicy(
@@ -141,19 +141,19 @@ class Proposals:
         return Policy(network=self.context.spec.name, quantizer=quantizer, layers=layers)
 
     def network(self, bits: Bits) -> nn.Module:
-        """The calibrated network, with the pretrained weights."""
+        """Calibrated network with the pretrained weights."""
         policy = self.policy(bits)
         model = quantized_network(copy.deepcopy(self.context.model), self.context.spec, policy)
         self.calibration.apply(model, policy)
         return model
 
     def reward(self, bits: Bits) -> tuple[float, float]:
-        """Reward, and the training accuracy in percent that it is for."""
+        """Reward of the bits, and the training accuracy in percent that it is based on."""
         accuracy = self.accuracy(bits)
         return REWARD_SCALE * (accuracy - self.full_accuracy), accuracy
 
     def accuracy(self, bits: Bits) -> float:
-        """Training accuracy in percent over an epoch of fine-tuning."""
+        """Training accuracy in percent over one epoch of fine-tuning."""
         model = self.network(bits).train()
         optimizer = SGD(
             model.parameters(),

@@ -1,4 +1,4 @@
-"""DNAS, a search by paths (Wu et al. 2018), with DoReFa-Net's weights and PACT's activations."""
+"""DNAS, a multi-path search (Wu et al. 2018), with DoReFa-Net's weights and PACT's activations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sbs.registry.methods import Method
 
 MULTIPATH = "multipath"
 AUTHORS_EPOCHS = 90
-"""The method's paper gives no number that public code confirms; public FBNet-family code, which
-does the same search, takes 90 epochs."""
+"""The paper of DNAS gives a number that no public code confirms. Public code of the FBNet family,
+which does the same search, uses 90 epochs."""
 
 
 class MultipathSettings(Section):

@@ -1,15 +1,15 @@
 """Multi-path search: DNAS (Wu et al. 2018), and SBS-Q without bit sharing (Table 5).
 
-Every searched convolution has a path with its own weights for each bitwidth; its output is their
-mixture, a Gumbel softmax of logits whose temperature falls. In every epoch the weights learn on one
-part of the training images, then the logits on the rest. At the end policies are sampled from the
-logits, and the best on the logits' images, with the weights of its paths, wins. (The method's paper
-trains every sampled network and keeps the best; here the winner alone is fine-tuned, as the policy
-of every other method is.)
+Every searched convolution has one path per bitwidth, each with its own weights. The output is a
+mixture of the paths: a Gumbel softmax of logits, with a falling temperature. In every epoch the
+weights learn on one part of the training images, then the logits on the rest. At the end, policies
+are sampled from the logits. The result is the sample with the best accuracy on the logits' images,
+with the weights of its paths. (The paper of DNAS trains every sampled network and keeps the best;
+here only this one is fine-tuned, like the policy of every other method.)
 
-The loss of the logits is the cross-entropy times a power of the cost in DNAS. To first order that
-is a multiple of log cost added to it, which is what stands here: so its weight can be steered to a
-target as in SBS. The method's paper gives no values for its constants either.
+In DNAS the loss of the logits is the cross-entropy times a power of the cost. To first order this
+adds a multiple of the log cost, which is used here: then its weight can be steered to a target as
+in SBS. The paper of DNAS gives no values for its constants.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sbs.training.loop import sgd
 
 
 def search(context: SearchContext) -> SearchResult:
-    """Search by paths.
+    """Search with one path per bitwidth.
 
     Args:
         context: network, data and settings.
@@ -51,17 +51,17 @@ def search(context: SearchContext) -> SearchResult:
 
 
 class Alternating:
-    """In every epoch the weights' batches, then the logits'."""
+    """In every epoch, first the weights' batches, then the logits' batches."""
 
     def __init__(self, weights: TrainBatches, logits: TrainBatches) -> None:
         self.weights, self.logits = weights, logits
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Number of batches per epoch."""
         return len(self.weights) + len(self.logits)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (B, C, H, W) and labels (B,)."""
+        """Yield images (B, C, H, W) and labels (B,)."""
         yield from self.weights.epoch(epoch)
         yield from self.logits.epoch(epoch)
 
@@ -78,15 +78,15 @@ class MultiPathTask:
         weight_steps: int,
         logit_steps: int,
     ) -> None:
-        """Set up optimizers.
+        """Set up the optimizers.
 
         Args:
-            space: the network of all paths.
-            settings: learning rates of the weights, length.
-            multipath: what is particular to paths.
-            target: cost to steer to, or None for the fixed penalty of ``settings``.
-            weight_steps: iterations an epoch that train weights, which come first.
-            logit_steps: iterations an epoch that train logits.
+            space: network with all paths.
+            settings: learning rate of the weights, number of epochs.
+            multipath: settings of the multi-path search.
+            target: cost to steer to, or None for the fixed penalty in ``settings``.
+            weight_steps: iterations per epoch that train weights; they come first.
+            logit_steps: iterations per epoch that train logits.
         """
         self.space, self.model = space, space.model
         self.settings, self.multipath = settings, multipath
@@ -111,12 +111,12 @@ class MultiPathTask:
 
     @property
     def trains_logits(self) -> bool:
-        """Whether this iteration is one of the logits; in the warm-up all train weights."""
+        """Whether this iteration trains the logits; in the warm-up all train the weights."""
         epoch, step = divmod(self._iteration, self.epoch_steps)
         return epoch >= self.warmup_epochs and step >= self.weight_steps
 
     def before_forward(self, iteration: int) -> None:
-        """Choose whose turn it is, and draw the mixtures."""
+        """Select the parameters that learn in this iteration, and draw the mixtures."""
         self._iteration = iteration
         for parameters, turn in (
             (self._weights, not self.trains_logits),
@@ -129,13 +129,13 @@ class MultiPathTask:
 
     @property
     def temperature(self) -> float:
-        """Falls exponentially over the search."""
+        """Temperature of the Gumbel softmax; it falls exponentially over the search."""
         first, last = self.multipath.first_temperature, self.multipath.last_temperature
         progress = self._iteration / (self.settings.epochs * self.epoch_steps)
         return float(first * (last / first) ** progress)
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy, and in turns of the logits λ log of the expected cost."""
+        """Cross-entropy; for the logits plus λ times the log of the expected cost."""
         entropy = F.cross_entropy(self.model(images).float(), labels)
         if not self.trains_logits:
             return entropy
@@ -151,7 +151,7 @@ class MultiPathTask:
         return done / self._logit_total
 
     def epoch_summary(self) -> dict[str, float]:
-        """Cost under the logits and the weight of the cost."""
+        """Expected cost under the logits, and the weight λ of the cost."""
         probabilities = self.space.probabilities()
         cost = float(self.space.expected_cost(probabilities))
         names, likely = list(self.space.layers), probabilities.tolist()
@@ -180,7 +180,7 @@ class MultiPathTask:
 
 
 def _split(context: SearchContext, weight_share: float) -> tuple[TrainBatches, TrainBatches]:
-    """Training images for weights and for logits, at random by the seed."""
+    """Training images for weights and for logits; a random split that depends on the seed."""
     images = context.batches.images
     generator = torch.Generator().manual_seed(derive_seed(context.seed, "split"))
     order = torch.randperm(images, generator=generator)

@@ -1,4 +1,4 @@
-"""A network with paths, what they cost, and the choice of a path a layer."""
+"""A network with paths, the cost of each path, and the choice of one path per layer."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from sbs.surgery.networks import plain_state, quantized_network
 
 ENDS_BITS = 8
 TRIES = 2000
-"""Policies drawn at most to find enough of them near the target."""
+"""Maximum number of policies to draw when looking for enough of them near the target."""
 
 
 class MultiPathSpace:
-    """The network of all paths and what each path costs."""
+    """The network with all paths, and the cost of each path."""
 
     def __init__(self, context: SearchContext, quantizer: str) -> None:
-        """Swap paths in for the convolutions between the first layer and the last."""
+        """Replace the convolutions between the first and the last layer by multi-path ones."""
         spec, self.shapes = context.spec, context.shapes
         self.network, self.quantizer = spec.name, quantizer
         self.bitwidths = context.settings.bitwidths
@@ -52,12 +52,12 @@ class MultiPathSpace:
         self._costs = _path_costs(self.shapes, self.layers, self.bitwidths, context)
 
     def expected_cost(self, mixtures: Tensor) -> Tensor:
-        """Cost under mixtures (L, K), a scalar in the unit of the resource."""
+        """Cost under mixtures (L, K): a scalar in the unit of the resource."""
         costs, fixed = self._costs
         return fixed + (costs * mixtures).sum()
 
     def mixtures(self) -> Tensor:
-        """Mixtures (L, K) of this step."""
+        """Mixtures (L, K) in this step."""
         return torch.stack([layer.mixture for layer in self.layers.values()])
 
     def probabilities(self) -> Tensor:
@@ -66,7 +66,7 @@ class MultiPathSpace:
         return logits.softmax(dim=1)
 
     def policy_of(self, chosen: Sequence[int]) -> Policy:
-        """The policy that takes one path a layer."""
+        """Policy with one chosen path per layer."""
         picked = dict(zip(self.layers, chosen, strict=True))
 
         def bits(name: str) -> int:
@@ -79,7 +79,7 @@ class MultiPathSpace:
         return Policy(network=self.network, quantizer=self.quantizer, layers=layers)
 
     def state_of(self, policy: Policy) -> dict[str, Tensor]:
-        """Weights and intervals of the policy's paths and of all other layers."""
+        """Weights and intervals of the policy's paths and of the other layers."""
         state = {
             name: value for name, value in plain_state(self.model).items() if ".paths." not in name
         }
@@ -93,7 +93,7 @@ class MultiPathSpace:
     def best_policy(
         self, batches: TrainBatches, context: SearchContext, samples: int, target: float | None
     ) -> Policy:
-        """The best of so many sampled policies by accuracy on the logits' images."""
+        """The most accurate of ``samples`` sampled policies, on the logits' images."""
         generator = torch.Generator().manual_seed(derive_seed(context.seed, "policies"))
 
         def cost_of(chosen: Sequence[int]) -> float:
@@ -111,7 +111,7 @@ class MultiPathSpace:
     def _accuracy(
         self, chosen: Sequence[int], batches: TrainBatches, context: SearchContext
     ) -> float:
-        """Accuracy of one path a layer; batch statistics, as running ones are of mixtures."""
+        """Accuracy with one path per layer. Uses batch statistics: running ones are of mixtures."""
         for layer, path in zip(self.layers.values(), chosen, strict=True):
             layer.choose(path)
         saved = {name: value.clone() for name, value in self.model.named_buffers()}
@@ -132,18 +132,18 @@ def sample_policies(
     samples: int,
     generator: torch.Generator,
 ) -> list[tuple[int, ...]]:
-    """Different choices of a path a layer, drawn from the probabilities.
+    """Draw different choices of one path per layer from the probabilities.
 
-    With a target only those count that cost at most the target and at most 5 % less. If too few of
-    the draws do, the most probable choice is moved into that band, by the steps that lose the least
-    probability for what they change.
+    With a target, a choice must cost at most the target and at least 95 % of it. If no draw does,
+    the most probable choice is moved into that range, in steps that each lose the least
+    probability.
 
     Args:
         probabilities: (L, K), paths in ascending order of their cost.
         cost_of: cost of a choice.
-        target: cost not to exceed, or None.
-        samples: choices wanted.
-        generator: source of the draws.
+        target: maximum cost, or None.
+        samples: number of choices wanted.
+        generator: random generator for the draws.
     """
     found: dict[tuple[int, ...], None] = {}
     for _ in range(TRIES):
@@ -169,7 +169,7 @@ def _moved(
     logs = probabilities.clamp_min(1e-12).log()
 
     def steps(direction: int) -> list[tuple[float, tuple[int, ...]]]:
-        """Every layer moved by one path, the least loss of probability first."""
+        """Choices with one layer moved by one path; the smallest loss of probability first."""
         moved = []
         for layer, path in enumerate(choice):
             if 0 <= path + direction < probabilities.shape[1]:
@@ -193,7 +193,7 @@ def _path_costs(
     bitwidths: Bitwidths,
     context: SearchContext,
 ) -> tuple[Tensor, Tensor]:
-    """Cost of every path (L, K), and of the layers without paths."""
+    """Cost of every path (L, K), and total cost of the layers without paths."""
     cost = cost_model(context.settings.resource).layer
     by_name = {shape.name: shape for shape in shapes}
     costs = [[float(cost(by_name[name], b, b)) for b in bitwidths] for name in layers]

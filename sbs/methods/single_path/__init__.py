@@ -1,4 +1,4 @@
-"""Single-path bit sharing: SBS, SBS-Q (no pruning) and SBS-P (no quantization)."""
+"""Single-path bit sharing: SBS, SBS-Q (without pruning) and SBS-P (without quantization)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AUTHORS_EPOCHS = 30
 
 
 def search_share(settings: Settings) -> float:
-    """Epochs of the search over the authors'."""
+    """Epochs of the search divided by the authors' epochs."""
     return float(settings["search"]["epochs"] / AUTHORS_EPOCHS)
 
 

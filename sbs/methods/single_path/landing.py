@@ -1,8 +1,8 @@
-"""The last step of a search with a target: make the policy land in the target's band.
+"""The last step of a search with a target: move the policy into the target's band.
 
-λ brings the gates near the target; as they are discrete, they may end a little off. The gates
-closest to their thresholds are then flipped, and no others: first the narrowest margins close
-until the cost is at most the target, then the narrowest reopen as long as the cost allows it.
+λ brings the gates near the target. Gates are discrete, so the cost can miss the band a little. Then
+the gates closest to their thresholds are flipped, and no others: first gates close, smallest margin
+first, until the cost is at most the target. Then gates reopen, as long as the cost allows it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from sbs.surgery.search import SearchSpace
 
 @dataclass(frozen=True)
 class Flip:
-    """One gate and what flipping it makes of its layer.
+    """A flip of one gate, and the resulting policy of its layer.
 
     Attributes:
         margin: (metric - threshold), in units of the metric's scale: half a step of the grid for
-            a bit gate, the layer's mean group metric for a filter gate.
+            a bit gate; the mean group metric of the layer for a filter gate.
         layer: name of the layer.
-        result: the layer's policy afterwards.
+        result: the layer's policy after the flip.
     """
 
     margin: float
@@ -39,26 +39,26 @@ class Flip:
 
 
 def land(space: SearchSpace, target: float, cost_of: Callable[[Policy], float]) -> Policy:
-    """Policy of the gates, moved into ``[(1 - BAND) target, target]``.
+    """Policy of the gates, moved to a cost in ``[(1 - BAND) target, target]``.
 
     Args:
         space: the search network after training.
-        target: cost that must not be exceeded.
+        target: maximum cost.
         cost_of: exact cost of a policy.
 
     Returns:
-        The policy. It can cost less than the band only if every single flip left jumps over it.
+        The policy. It costs less than the band only if no single flip leads into the band.
 
     Raises:
-        SBSError: the network with all gates closed costs more than the target.
+        SBSError: with all gates closed, the network still costs more than the target.
     """
     policy = extract_policy(space)
     while cost_of(policy) > target:
         closing = sorted(_flips(space, policy, closing=True), key=lambda flip: flip.margin)
         if not closing:
             raise SBSError(
-                f"search.target: {target:.4g} is less than the network costs with all gates "
-                f"closed, {cost_of(policy):.4g}; give a larger target"
+                f"search.target: {target:.4g} is less than the cost with all gates closed, "
+                f"{cost_of(policy):.4g}; give a larger target"
             )
         policy = _with(policy, closing[0])
     while cost_of(policy) < (1 - BAND) * target:

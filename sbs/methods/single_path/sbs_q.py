@@ -1,4 +1,4 @@
-"""SBS-Q, which searches bitwidths alone, with bit sharing or (Table 5) without."""
+"""SBS-Q: searches only bitwidths, with bit sharing or without it (Table 5)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sbs.methods.single_path import search as single_path
 
 
 def search(context: SearchContext) -> SearchResult:
-    """A single path of nested bitwidths, or a path with its own weights for each bitwidth."""
+    """Search a single path of nested bitwidths, or one path with its own weights per bitwidth."""
     if context.settings.bit_sharing:
         return single_path.search(context, quantize=True, prune=False)
     return multipath.search(context)

@@ -1,4 +1,4 @@
-"""Single-path bit sharing: SBS, SBS-Q (no pruning) and SBS-P (no quantization)."""
+"""Single-path bit sharing: SBS, SBS-Q (without pruning) and SBS-P (without quantization)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sbs.surgery.search import SearchSpace, search_network
 
 
 def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResult:
-    """Algorithm 1.
+    """Run Algorithm 1.
 
     Args:
         context: network, data and settings.
@@ -22,7 +22,7 @@ def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResu
     """
     settings = context.settings
     if not settings.bit_sharing:
-        raise SBSError("search.bit_sharing: false is for sbs_q, which searches bitwidths alone")
+        raise SBSError("search.bit_sharing: only sbs_q can search without bit sharing; set true")
     target = context.target_cost()
     space = build_space(context, quantize=quantize, prune=prune)
     steps = settings.epochs * len(context.batches)
@@ -47,7 +47,7 @@ def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResu
 
 
 def build_space(context: SearchContext, *, quantize: bool, prune: bool) -> SearchSpace:
-    """The search network on the context's device, all gates open."""
+    """Search network on the context's device, with all gates open."""
     settings = context.settings
     highest = settings.bitwidths[-1] if quantize else FULL_PRECISION
     space = search_network(

@@ -1,4 +1,4 @@
-"""Algorithm 1: weights and thresholds learnt together, the policy read off the gates."""
+"""Algorithm 1: learn weights and thresholds together, then extract the policy from the gates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sbs.surgery.search import SearchSpace
 from sbs.training.loop import sgd
 
 TRAJECTORY_POINTS = 60
-"""How often a search notes where its gates are."""
+"""How often a search records the state of its gates."""
 
 
 class SearchTask:
@@ -32,13 +32,13 @@ class SearchTask:
         settings: SearchSettings,
         steps: int,
     ) -> None:
-        """Set up optimizers.
+        """Set up the optimizers.
 
         Args:
             space: the search network.
-            cost: its differentiable cost.
+            cost: differentiable cost of the network.
             penalty: λ.
-            settings: learning rates, alternation.
+            settings: learning rates and alternation.
             steps: iterations of the whole search.
         """
         self.space, self.model, self.cost, self.penalty = space, space.model, cost, penalty
@@ -68,10 +68,10 @@ class SearchTask:
         self._last: dict[str, Tensor] = {}
 
     def before_forward(self, iteration: int) -> None:
-        """Choose whose turn it is: thresholds of weights on even iterations (Algorithm 1).
+        """Select which thresholds learn: those of weights on even iterations (Algorithm 1).
 
-        A threshold that does not learn gets no gradient at all, so momentum cannot move it, and
-        the backward pass skips its sums.
+        The other thresholds get no gradient at all: momentum then cannot move them, and the
+        backward pass skips their sums.
         """
         self._iteration = iteration
         even = (iteration + 1) % 2 == 0
@@ -131,7 +131,7 @@ class SearchTask:
 
 
 def extract_policy(space: SearchSpace) -> Policy:
-    """The policy that the gates stand for; activation gates by their running metrics."""
+    """The policy of the gates; activation gates use their running metrics."""
     layers: dict[str, LayerPolicy] = {}
     for name, layer in space.layers.items():
         weight_bits, activation_bits = layer.options.weight_bits, layer.options.activation_bits
@@ -169,7 +169,7 @@ def _thresholds(space: SearchSpace) -> dict[str, list[nn.Parameter]]:
 def penalty_of(
     settings: SearchSettings, start: float, target: float | None, steps: int, device: torch.device
 ) -> FixedPenalty | SteeredPenalty:
-    """λ as the settings ask for it: steered if there is a target, else constant."""
+    """λ according to the settings: steered if there is a target, else constant."""
     if target is None:
         return FixedPenalty(settings.penalty, device)
     unit = natural_penalty(settings.threshold_learning_rate, steps)

@@ -1,8 +1,9 @@
-"""The quantizers, an object each, by the name that a policy gives.
+"""The quantizers: one object each, found by the name in the policy.
 
-A new one is a module with a subclass of :class:`sbs.nn.quantizers.base.Quantizer`, most often of
-:class:`sbs.nn.quantizers.base.LayerQuantizer`, whose object it registers. The modules of this
-package are imported here by name, not searched for, so that the digest of the code sees them.
+To add one, write a module that registers an object of a subclass of
+:class:`sbs.nn.quantizers.base.Quantizer`, usually of
+:class:`sbs.nn.quantizers.base.LayerQuantizer`. The modules of this package are imported here by
+name, so that the digest of the code includes them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the rest needs to know of a quantizer, and the quantizers by name."""
+"""Base classes of the quantizers, and the registry of quantizers by name."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sbs.quantization.grid import WeightGrid
 
 
 class Quantizer(ABC):
-    """The rules by which a network of a policy is quantized.
+    """How the network of a policy is quantized.
 
     Attributes:
-        name: what ``quantizer`` in ``policy.json`` says.
-        needs_finetuning: the weights of a search still have to learn at the policy's bitwidths.
-        own_layout: parameters have other names than in the plain network, so that weights load
-            into the network of the policy alone.
+        name: value of ``quantizer`` in ``policy.json``.
+        needs_finetuning: whether the searched weights must be trained at the policy's bitwidths.
+        own_layout: whether parameter names differ from the plain network; then the weights load
+            only into the network of the policy.
     """
 
     name: ClassVar[str]
@@ -29,11 +29,11 @@ class Quantizer(ABC):
 
     @abstractmethod
     def network(self, model: nn.Module, swap_layers: Callable[[], nn.Module]) -> nn.Module:
-        """The network of a policy. In place.
+        """Turn the plain network into the network of a policy, in place.
 
         Args:
             model: the plain network.
-            swap_layers: prunes ``model``, and puts layers that hold this quantizer into it.
+            swap_layers: prunes ``model`` and replaces its layers by ones with this quantizer.
         """
 
     @abstractmethod
@@ -42,15 +42,15 @@ class Quantizer(ABC):
 
     @abstractmethod
     def quantized_weight(self, layer: nn.Module) -> Tensor:
-        """Weights as the arithmetic of a layer gets them."""
+        """Weights of a layer after quantization."""
 
     @abstractmethod
     def weight_grid(self, layer: nn.Module) -> WeightGrid | None:
-        """What integer codes of a layer's weights stand for; None at full precision."""
+        """Grid of the integer codes of a layer's weights; None at full precision."""
 
     @abstractmethod
     def hold_quantized(self, layer: nn.Module) -> None:
-        """Prepare a layer for weights that are quantized already, those of an exported file."""
+        """Prepare a layer for already quantized weights, as an exported file has them."""
 
 
 @runtime_checkable
@@ -58,24 +58,24 @@ class QuantizedLayer(Protocol):
     """A layer that holds its quantizer (:mod:`sbs.nn.layers`)."""
 
     def quantized_weight(self) -> Tensor:
-        """Weights as the arithmetic gets them."""
+        """Weights after quantization."""
         ...
 
     def weight_grid(self) -> WeightGrid | None:
-        """What integer codes of the weights stand for; None at full precision."""
+        """Grid of the integer codes of the weights; None at full precision."""
         ...
 
     def hold_quantized(self) -> None:
-        """Take the weights as they are from now on."""
+        """Use the weights unchanged from now on."""
         ...
 
 
 class LayerQuantizer(Quantizer):
-    """A quantizer of layers, at fixed bitwidths: a subclass gives its three functions.
+    """A quantizer that works layer by layer, at fixed bitwidths. A subclass defines 3 functions.
 
     Attributes:
-        standardizes: its weights are standardised where a batch norm undoes the scale.
-        learns_weight_interval: its function of the weights uses their interval.
+        standardizes: whether weights are standardised before a batch norm that undoes the scale.
+        learns_weight_interval: whether quantizing the weights uses their interval.
     """
 
     standardizes: ClassVar[bool] = False
@@ -86,7 +86,7 @@ class LayerQuantizer(Quantizer):
         """Quantize weights of any shape.
 
         Args:
-            w: weights, standardised if the quantizer wants it.
+            w: weights; standardised if :attr:`standardizes`.
             interval: the layer's scalar parameter ``weight_interval``.
             bits: bitwidth.
         """
@@ -98,18 +98,18 @@ class LayerQuantizer(Quantizer):
         """Quantize the input of a layer, of any shape.
 
         Args:
-            x: values, or a batch norm that still waits.
+            x: values, or a pending batch norm.
             interval: the layer's scalar parameter ``activation_interval``.
             bits: bitwidth.
-            signed: the input can be negative.
+            signed: whether the input can be negative.
         """
 
     @abstractmethod
     def scale_and_offset(self, interval: Tensor, bits: int) -> tuple[float, float]:
-        """Distance of two levels of the weights, and the lowest level.
+        """Distance between neighbouring levels of the weights, and the lowest level.
 
         Args:
-            interval: as of :meth:`fake_quantize_weight`.
+            interval: the layer's scalar parameter ``weight_interval``.
             bits: bitwidth.
         """
 
@@ -118,21 +118,21 @@ class LayerQuantizer(Quantizer):
         return swap_layers()
 
     def weight_key(self, layer: str) -> str:
-        """As in the plain network."""
+        """The same name as in the plain network."""
         return f"{layer}.weight"
 
     def quantized_weight(self, layer: nn.Module) -> Tensor:
-        """By the layer itself."""
+        """Weights of a layer after quantization, from the layer itself."""
         assert isinstance(layer, QuantizedLayer)
         return layer.quantized_weight()
 
     def weight_grid(self, layer: nn.Module) -> WeightGrid | None:
-        """By the layer itself."""
+        """Grid of a layer's weights, from the layer itself."""
         assert isinstance(layer, QuantizedLayer)
         return layer.weight_grid()
 
     def hold_quantized(self, layer: nn.Module) -> None:
-        """By the layer itself."""
+        """Prepare a layer for already quantized weights."""
         assert isinstance(layer, QuantizedLayer)
         layer.hold_quantized()
 
@@ -143,7 +143,7 @@ Q = TypeVar("Q", bound=Quantizer)
 
 
 def register(quantizer: Q) -> Q:
-    """Make a quantizer known by its name, and return it.
+    """Register a quantizer under its name, and return it.
 
     Raises:
         SBSError: another quantizer has this name.
@@ -155,12 +155,12 @@ def register(quantizer: Q) -> Q:
 
 
 def get_quantizer(name: str) -> Quantizer:
-    """The quantizer of a name.
+    """The quantizer with this name.
 
     Raises:
-        SBSError: there is none.
+        SBSError: the name is not registered.
     """
     if name not in _QUANTIZERS:
         known = ", ".join(sorted(_QUANTIZERS))
-        raise SBSError(f"policy: quantizer: {name!r} is not known; take one of {known}")
+        raise SBSError(f"policy: quantizer: {name!r} is not known; use one of {known}")
     return _QUANTIZERS[name]

@@ -1,4 +1,4 @@
-"""DNAS's quantizer: DoReFa-Net's weights and PACT's activations."""
+"""Quantizer of DNAS: weights of DoReFa-Net, activations of PACT."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class DoReFaPactQuantizer(LayerQuantizer):
     learns_weight_interval = False
 
     def fake_quantize_weight(self, w: Tensor, interval: Tensor, bits: int) -> Tensor:
-        """DoReFa-Net's; the interval is not used."""
+        """DoReFa-Net's weights; the interval is not used."""
         return dorefa_weight(w, bits)
 
     def fake_quantize_input(
         self, x: Values, interval: Tensor, bits: int, *, signed: bool
     ) -> Tensor:
-        """PACT's; where inputs can be negative it has no rule, and Eq. 2 stands in."""
+        """PACT's activations. PACT has no rule for signed inputs; Eq. 2 is used for them."""
         if signed:
             return inputs.fake_quantize(x, interval, bits, signed=True)
         return inputs.pact(x, interval, bits)

@@ -1,6 +1,6 @@
-"""DQ's quantizer: every weight, bias and activation has learnt step and range of its own.
+"""Quantizer of DQ: every weight, bias and activation tensor learns its own step size and range.
 
-Activation quantizers stand in for the ReLUs, so that a shortcut carries quantized values too.
+Activation quantizers replace the ReLUs, so a shortcut carries quantized values too.
 """
 
 from __future__ import annotations
@@ -18,59 +18,60 @@ from sbs.nn.quantizers.base import Quantizer, register
 from sbs.quantization.grid import WeightGrid
 
 ANY_BITS = 8
-"""What a network starts at whose steps and ranges come with the weights."""
+"""Initial bitwidth of a network whose steps and ranges are then loaded with the weights."""
 
 
 class DQQuantizer(Quantizer):
-    """A search learns weights, steps and ranges at once, and so is all the training there is."""
+    """The search learns weights, steps and ranges together, so no fine-tuning follows."""
 
     name = "dq"
     needs_finetuning = False
     own_layout = True
 
     def network(self, model: nn.Module, swap_layers: Callable[[], nn.Module]) -> nn.Module:
-        """The plain network with quantizers around its weights and in the place of its ReLUs."""
+        """The plain network with quantized weights, and quantizers instead of ReLUs."""
         return dq_network(model, ANY_BITS)
 
     def weight_key(self, layer: str) -> str:
-        """The weights before their quantizer."""
+        """Name of the weights before quantization."""
         return f"{layer}.parametrizations.weight.original"
 
     def quantized_weight(self, layer: nn.Module) -> Tensor:
-        """The parametrized weights."""
+        """Weights after quantization (by the parametrization)."""
         weight = layer.weight
         assert isinstance(weight, Tensor)
         return weight
 
     def weight_grid(self, layer: nn.Module) -> WeightGrid:
-        """Multiples of the step."""
+        """Grid of multiples of the step size."""
         return weight_quantizer(layer).grid(tuple(self.quantized_weight(layer).shape))
 
     def hold_quantized(self, layer: nn.Module) -> None:
-        """Nothing: values on the grid stay as they are."""
+        """Do nothing: values on the grid do not change."""
 
 
 DQ = register(DQQuantizer())
 
 
 def dq_network(model: nn.Module, bits: int) -> nn.Module:
-    """Put DQ's quantizers into a plain network with ReLUs. In place.
+    """Add DQ's quantizers to a plain network with ReLUs, in place.
 
     Args:
-        model: the network. Steps start at ``2^floor(log2(max|W| / (2^(b-1) - 1)))``, beyond 4
-            bits at 2 to the ceiling as in the authors' code; a bias starts as its layer's weights.
-        bits: bitwidth b that everything starts at.
+        model: the network. Step sizes start at ``2^floor(log2(max|W| / (2^(b-1) - 1)))``; above 4
+            bits with the ceiling instead of the floor, as in the authors' code. A bias starts with
+            the step size of its layer's weights.
+        bits: initial bitwidth b of all tensors.
 
     Raises:
-        SBSError: the network has no ReLU, or another nonlinearity, whose output would stay in
+        SBSError: the network has no ReLU, or has another nonlinearity, whose output would stay at
             full precision.
     """
     kinds = {type(module) for module in model.modules()}
     others = sorted(kind.__name__ for kind in kinds - {nn.ReLU} if _is_nonlinearity(kind))
     if others or nn.ReLU not in kinds:
         raise SBSError(
-            "DQ quantizes activations at ReLUs, and this network has "
-            f"{', '.join(others) or 'none'}; take a ResNet"
+            "DQ quantizes activations at ReLUs, but this network has "
+            f"{', '.join(others) or 'none'}; use a ResNet"
         )
     device = next(model.parameters()).device
     for name, module in list(model.named_modules()):

@@ -1,4 +1,4 @@
-"""The quantizer of SBS: trainable intervals (Eqs. 1-4) on standardised weights."""
+"""Quantizer of SBS: trainable intervals (Eqs. 1-4) on standardised weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sbs.quantization.uniform import effective_interval, num_steps
 
 
 class IntervalQuantizer(LayerQuantizer):
-    """Weights in [-v_w, v_w]; inputs in [0, v_x], or in [-v_x, v_x] where they have a sign."""
+    """Weights in [-v_w, v_w]; unsigned inputs in [0, v_x], signed inputs in [-v_x, v_x]."""
 
     name = "interval"
     standardizes = True
@@ -24,7 +24,7 @@ class IntervalQuantizer(LayerQuantizer):
     def fake_quantize_input(
         self, x: Values, interval: Tensor, bits: int, *, signed: bool
     ) -> Tensor:
-        """Eqs. 1, 3 and 4; Eq. 2 instead of Eq. 1 for either sign."""
+        """Eqs. 1, 3 and 4; for signed inputs Eq. 2 instead of Eq. 1."""
         return inputs.fake_quantize(x, interval, bits, signed=signed)
 
     def scale_and_offset(self, interval: Tensor, bits: int) -> tuple[float, float]:

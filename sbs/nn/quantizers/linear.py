@@ -1,4 +1,4 @@
-"""HAQ's quantizer: symmetric linear weights with calibrated ranges, PACT's activations."""
+"""Quantizer of HAQ: symmetric linear weights with calibrated ranges, activations of PACT."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from sbs.quantization.uniform import num_steps
 
 
 class LinearQuantizer(LayerQuantizer):
-    """Values of either sign on a grid around zero, which zero is a level of."""
+    """Weights, and signed inputs, on a symmetric grid that contains zero."""
 
     name = "linear"
 
     def fake_quantize_weight(self, w: Tensor, interval: Tensor, bits: int) -> Tensor:
-        """HAQ's; the interval is the range, which calibration sets."""
+        """HAQ's weights; the interval is the range, which calibration sets."""
         return linear_fake_quantize(w, interval, bits)
 
     def fake_quantize_input(
         self, x: Values, interval: Tensor, bits: int, *, signed: bool
     ) -> Tensor:
-        """As the weights where inputs can be negative, else PACT's."""
+        """Signed inputs like the weights; other inputs as in PACT."""
         if signed:
             return linear_fake_quantize(tensor(x), interval, bits)
         return inputs.pact(x, interval, bits)
