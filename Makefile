@@ -1,24 +1,24 @@
-#   make environment           what the rest needs, in .venv (the others do this first)
-#   make table1                Table 1 at the default scale, from nothing
-#   make NAME                  any other table or figure: notebooks/NAME.py
-#   make theory                the paper's statements, Figures 2 and 3, packing, search spaces
-#   make report                one HTML page of everything made so far, in results/report.html
-#   make repro                 everything at the default scale through DVC, which caches it
-#   make pull                  what DVC's remote holds, instead of making it
+#   make environment           install what the other commands need in .venv (they do it themselves)
+#   make table1                Table 1 at the default scale, with all runs that it needs
+#   make NAME                  any other table or figure, by its notebook: notebooks/NAME.py
+#   make theory                the paper's statements checked, Figures 2 and 3, packing, search spaces
+#   make report                one HTML page of everything made so far: results/report.html
+#   make repro                 everything at the default scale, cached by DVC
+#   make pull                  download the results from DVC's remote instead of making them
 #   make test                  all tests
 #   make check                 formatting, linting, types
-#   make bench                 speed and memory of a step, in results/benchmarks.csv and .svg
-#   make bench-snapshot        copy that to results/measured/benchmarks/
-#   make gpu-check             on a GPU: tests, stages, kernels and times, in results/gpu-check.json
-#   make gpu-check-snapshot    copy that to results/measured/gpu-check/
-#   make lock                  new requirements.lock, after an edit of pyproject.toml
-#   make schema                new schema of the scale files, after an edit of sbs/config/settings.py
+#   make bench                 time and memory of a step: results/benchmarks.md, .csv and .svg
+#   make bench-snapshot        copy the benchmarks to results/measured/benchmarks/
+#   make gpu-check             on a GPU: tests, stages, kernels and times: results/gpu-check.json
+#   make gpu-check-snapshot    copy that record to results/measured/gpu-check/
+#   make lock                  new requirements.lock after an edit of pyproject.toml; needs uv
+#   make schema                new schema of the scale files after an edit of settings
 #   make snapshot              copy tables, figures and run records to results/measured/
-#   make restore               put the run records of a snapshot back
+#   make restore               put the run records of a snapshot back into results/
 #
-# Tables, figures, report, snapshot and restore take SCALE=name for the scale of config/name.yaml,
-# or CONFIG="config/config.yaml other.yaml" for single keys of a scale set anew in a second file.
-# PYTHON=/path/to/python names the Python that makes .venv: 3.11 or newer.
+# Tables, figures, report, snapshot and restore take SCALE=name, for the scale of config/name.yaml.
+# CONFIG="config/config.yaml other.yaml" changes single keys of a scale by a second file.
+# PYTHON=/path/to/python names the Python for .venv: 3.11 or newer.
 
 PYTHON ?= python3
 SCALE ?= digits
@@ -42,7 +42,7 @@ help:
 
 environment: .venv/installed
 
-# The stamp is made last, so that an interrupted installation is done again.
+# The stamp is made last, so an interrupted installation is repeated.
 .venv/installed: requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python"; exit 1; }
@@ -65,8 +65,8 @@ report: environment
 repro: environment
 	$(RUN) dvc repro
 
-# DVC holds copies of the tables and figures. The rest is Snakemake's records of the files, by which
-# it sees that they are up to date.
+# DVC holds copies of the tables and figures; they go back to their places. Snakemake's records of the
+# files show it that they are up to date.
 pull: environment
 	$(RUN) dvc pull
 	cp results/exhibits/tables/* results/exhibits/figures/* results
@@ -110,8 +110,9 @@ snapshot: environment
 	$(RUN) python -m sbs.results.snapshot save $(RESULTS) results/measured/$(SCALE)
 	$(RUN) python -m sbs.results.scoreboard
 
-# Runs that are still missing start from pretrained weights, which Snakemake would make in the same
-# go as it repeated every run that starts from them. So they come first, and the records once more.
+# Snapshots hold no weights, and missing runs need pretrained weights. Newly made weights are newer
+# than the records, so Snakemake would repeat all runs that start from them. So the weights are made
+# first, and then the records are written again.
 restore: environment
 	$(RUN) python -m sbs.results.snapshot restore $(RESULTS) results/measured/$(SCALE)
 	$(RUN) snakemake --cores all --configfile $(CONFIG) --until pretrain

@@ -1,4 +1,4 @@
-# Everything in Python that rules use: the checked config, the sheet, and functions over them.
+# The Python that rules use: the checked config, the sheet, and functions of them.
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -121,7 +121,7 @@ def inputs(exhibit):
 
 
 def outputs(exhibit):
-    """Outputs of a table or figure; what has no suffix is a folder."""
+    """Outputs of a table or figure. A path without a suffix is a folder."""
     named = {
         key: path if Path(path).suffix else directory(path)
         for key, path in exhibit.outputs.items()
@@ -136,7 +136,7 @@ def outputs(exhibit):
 
 
 def made():
-    """Tables and figures that have runs at this scale, and those that need none."""
+    """Tables and figures that have runs at this scale or need none."""
     used = {table for row in experiments for table in row.tables}
     return [
         exhibit
@@ -146,7 +146,7 @@ def made():
 
 
 def everything():
-    """What the report shows of all that can be made at this scale."""
+    """What the report shows: one file of each table and figure that can be made at this scale."""
     return [exhibit.outputs[exhibit.shows] for exhibit in made()]
 
 
@@ -157,7 +157,7 @@ def made_files(figures):
 
 
 def finished(paths):
-    """Those that are there."""
+    """The paths that exist."""
     return [
         path
         for path in paths
@@ -166,7 +166,7 @@ def finished(paths):
 
 
 def arguments(exhibit):
-    """Function of a job's files: what papermill sets the notebook's parameters to."""
+    """Function of a job's files: the notebook's parameters, as options of papermill."""
 
     def of_job(wildcards, input, output):
         files = {name: input[name] for name in exhibit.inputs}

@@ -1,4 +1,4 @@
-# Tables and figures: a rule for each notebook that registers one (sbs/registry/exhibits.py).
+# Tables and figures: one rule per notebook, made from its header (sbs/registry/exhibits.py).
 
 
 for exhibit in exhibits.values():
@@ -21,8 +21,8 @@ for exhibit in exhibits.values():
             code=source_digest(*exhibit.modules),
             caption=exhibit.caption_for(config),
             arguments=arguments(exhibit),
-        # The executed notebook is a log, which survives a failure, and an output on success. Nothing
-        # here may name the exhibit: it is read when the job runs, after the end of the loop.
+        # The executed notebook is a log, so it survives a failure; on success it is copied as an output.
+        # The command must not use the variable `exhibit`: it is read when the job runs, after the loop.
         shell:
             "(jupytext --quiet --to ipynb --output - {input.notebook}"
             " | papermill --no-progress-bar {params.arguments} - {log.notebook}"
@@ -31,7 +31,7 @@ for exhibit in exhibits.values():
             " {output.notebook}) > {log.text} 2>&1"
 
 
-# DVC wants the names of folders, not of files that it cannot know.
+# DVC cannot know the names of these files. It gets two folders.
 rule gather:
     input:
         tables=made_files(figures=False),

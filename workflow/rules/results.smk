@@ -1,4 +1,4 @@
-# What is made of finished runs: one table of all of a selection, and exported networks.
+# From finished runs: one table per selection of runs, and exported networks.
 
 
 rule collect:

@@ -1,4 +1,4 @@
-# What the paper proves, checked and measured; nothing here depends on the scale.
+# The paper's statements, checked and measured. Nothing here depends on the scale.
 
 
 rule study:

@@ -1,6 +1,6 @@
-# State of a run in progress lives in an undeclared folder beside its outputs, so that a killed job
-# goes on where it was: Snakemake deletes the declared outputs of a failed job. The dataset file is
-# ancient() because its content is verified when it is read; a newer copy of it changes nothing.
+# Snakemake deletes the declared outputs of a failed job. So the state of a running job is in an
+# undeclared folder beside its outputs, and a killed job continues from it. The dataset file is
+# ancient(): its content is verified when it is read, and a newer copy of it changes nothing.
 
 
 rule pretrain:
