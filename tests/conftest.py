@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from sbs.config.scale import Scale, load_scale
 from tests.devices import default_device
+
+# No time limit for an example: a busy machine is no failure.
+settings.register_profile("sbs", deadline=None)
+settings.load_profile("sbs")
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALES = sorted(p for p in (ROOT / "config").glob("*.yaml") if p.name != "claims.yaml")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sbs.errors import SBSError
 from sbs.plots.theory import draw_convergence, draw_error_bound
 from sbs.policy import Bitwidths
-from sbs.theory import convergence, error_bound, exact, sizes, statements, studies, toy
+from sbs.theory import checks, convergence, error_bound, exact, sizes, statements, studies, toy
 from sbs.theory.search_space import choices, equation_k, resnet18_by_the_paper
 from tests.costs import layers_of, prunables_of
 
@@ -86,10 +86,10 @@ def test_the_table_of_statements_comes_out_true() -> None:
 
 def test_a_wrong_statement_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "sharp_constant", lambda low, high: Fraction(1, 5))
-    assert statements.corollary_1_sharp().failures > 0
+    assert checks.corollary_1_sharp().failures > 0
     monkeypatch.setattr(statements, "NOT_NESTING", [(2, 4)])
     with pytest.raises(AssertionError, match="refused"):
-        statements.theorem_1_without_nesting()
+        checks.theorem_1_without_nesting()
 
 
 def test_error_bound_holds_for_every_seed_and_bitwidth() -> None:
