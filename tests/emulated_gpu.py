@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import pytest
@@ -30,7 +29,7 @@ from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sbs.kernels import compiled as compiling
+from sbs.kernels.compiled import compiled
 
 GPU = torch.device("cuda")
 NAME = "emulated GPU"
@@ -195,9 +194,10 @@ def emulated_gpu(*, default: bool = False) -> Iterator[None]:
         patch.setattr(torch.cuda, "synchronize", lambda device=None: None)
         patch.setattr(torch.cuda, "get_device_name", lambda device=None: NAME)
         patch.setattr(torch.cuda, "max_memory_allocated", lambda device=None: 1)
-        # torch.compile would look for a real one.
-        patch.setattr(compiling, "compiled", lambda one, options: partial(one, **dict(options)))
+        patch.setattr(torch, "compile", lambda function, **options: function)
+        compiled.cache_clear()
         try:
             yield
         finally:
+            compiled.cache_clear()  # they were not compiled
             torch.use_deterministic_algorithms(deterministic)
