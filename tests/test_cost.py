@@ -112,7 +112,7 @@ def test_macs_are_the_products_that_a_convolution_adds_up(
 # --- policies
 
 
-@pytest.mark.parametrize("resource", cost_models())
+@pytest.mark.parametrize("resource", ["bops", "memory"])
 @given(seed=st.integers(0, 2**32))
 @settings(deadline=None, max_examples=20)
 def test_policies_cost_what_their_layers_add_up_to(resource: str, seed: int) -> None:

@@ -40,7 +40,7 @@ def image(name: str, batch: int = 2) -> Tensor:
 
 
 def test_the_names_are_the_networks() -> None:
-    assert sorted(networks()) == sorted(NETWORKS)
+    assert set(NETWORKS) <= set(networks())
     for name in networks():
         assert get_spec(name).name == name
 

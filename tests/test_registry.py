@@ -28,10 +28,10 @@ class Thing:
 
 def test_paper_is_registered() -> None:
     assert {"resnet20", "resnet56", "resnet18", "mobilenet_v2", "mobilenet_v3"} <= set(networks())
-    assert {"digits", "cifar10", "cifar100"} == set(datasets())
-    assert {"bops", "memory"} == set(cost_models())
-    labels = [one.label for one in methods().values() if not one.family]
-    assert labels == ["Full-precision", "DQ", "HAQ", "DNAS", "SBS-P", "SBS-Q", "SBS"]
+    assert {"digits", "cifar10", "cifar100"} <= set(datasets())
+    assert {"bops", "memory"} <= set(cost_models())
+    paper = ["Full-precision", "DQ", "HAQ", "DNAS", "SBS-P", "SBS-Q", "SBS"]
+    assert [one.label for one in methods().values() if one.label in paper] == paper
 
 
 def test_registration_needs_no_pytorch() -> None:

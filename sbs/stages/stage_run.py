@@ -69,7 +69,8 @@ class StageRun:
             method_name: method of a search; its code decides the result too.
         """
         self.stage, self.job = stage, job
-        self.modules = stage_modules(stage, job.network, method_name)
+        resource = job.settings.get("search", {}).get("resource")
+        self.modules = stage_modules(stage, job.network, method_name, resource)
         self.data_settings = self.section("data", DataSettings)
         self.runtime = self.section("runtime", RuntimeSettings)
         self.device = choose_device(self.runtime)

@@ -45,24 +45,27 @@ wildcard_constraints:
     study=r"[a-z-]+",
 
 
+def settings_of(stage, wildcards):
+    """The settings of a stage, with the row's options."""
+    key = tuple(wildcards.get(name) for name in ("network", "method", "variant"))
+    options = rows[key].options if key in rows else {}
+    return stage_settings(scale, stage, options, wildcards.get("method", ""))
+
+
 def settings(stage):
-    """Function of wildcards: the settings of a stage, with the row's options, as JSON."""
-
-    def of_run(wildcards):
-        key = tuple(wildcards.get(name) for name in ("network", "method", "variant"))
-        options = rows[key].options if key in rows else {}
-        method = wildcards.get("method", "")
-        return canonical_json(stage_settings(scale, stage, options, method))
-
-    return of_run
+    """Function of wildcards: the settings of a stage as JSON."""
+    return lambda wildcards: canonical_json(settings_of(stage, wildcards))
 
 
 def code(stage):
     """Function of wildcards: the digest of the code that decides the result of a stage."""
 
     def of_run(wildcards):
-        method_name = wildcards.method if stage == "search" else None
-        return source_digest(*stage_modules(stage, wildcards.network, method_name))
+        if stage != "search":
+            return source_digest(*stage_modules(stage, wildcards.network))
+        resource = settings_of(stage, wildcards)["search"]["resource"]
+        names = wildcards.network, wildcards.method, resource
+        return source_digest(*stage_modules(stage, *names))
 
     return of_run
 
