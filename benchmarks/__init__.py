@@ -1,1 +1,1 @@
-"""How fast a step is, how much memory it takes, and beside what: see README.md."""
+"""Benchmarks of time and memory of a training step, with baselines; see README.md."""

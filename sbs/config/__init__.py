@@ -1,1 +1,1 @@
-"""Settings: what a scale file and the experiments sheet may say. No PyTorch here."""
+"""Settings: the content of scale files and of the experiments sheet. Imports no PyTorch."""

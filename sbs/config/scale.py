@@ -44,10 +44,12 @@ class Scale(Section):
     Files are read as :func:`scale_type`, which adds the sections of the methods.
     """
 
-    scale: str = Field(pattern=r"^[a-z0-9-]+$", description="Name that every table carries.")
+    scale: str = Field(
+        pattern=r"^[a-z0-9-]+$", description="Name of the scale, shown in every table."
+    )
     results: str = Field(description="Folder of this scale's outputs.")
     networks: Networks = Field(min_length=1, description="Rows of the sheet to run.")
-    seeds: Seeds = Field(min_length=1, description="One run of every method a seed.")
+    seeds: Seeds = Field(min_length=1, description="Every method runs once per seed.")
     data: DataSettings
     runtime: RuntimeSettings
     resources: ResourceSettings

@@ -1,1 +1,1 @@
-"""What was run and of which code: files that survive a kill, run records, digests."""
+"""Atomic files, run records, and digests of files and code."""

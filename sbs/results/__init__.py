@@ -1,1 +1,1 @@
-"""From run records to tables, claims and their verdicts."""
+"""Turn run records into tables and verdicts on the paper's claims."""

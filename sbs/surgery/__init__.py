@@ -1,1 +1,1 @@
-"""From a plain network to the network of a search or of a policy."""
+"""Turn a plain network into the network of a search or of a policy."""

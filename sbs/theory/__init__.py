@@ -1,1 +1,1 @@
-"""The paper's statements, checked: exactly in rationals where that is possible, else measured."""
+"""Checks of the paper's statements: exact in rational numbers, or measured."""

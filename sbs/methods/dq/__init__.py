@@ -14,11 +14,11 @@ AUTHORS_EPOCHS = 160
 class DQSettings(TrainSettings):
     """DQ's single stage of training, instead of search and fine-tuning."""
 
-    start_bits: int = Field(ge=2, le=8, description="Bitwidth that everything starts at.")
+    start_bits: int = Field(ge=2, le=8, description="Initial bitwidth of all tensors.")
     weight_penalty: float = Field(ge=0, description="λ of the weights' size, in KB squared.")
     activation_penalty: float = Field(ge=0, description="λ of the activations' size.")
-    quantizer_rate: float = Field(gt=0, description="Learning rate of steps and ranges, relative.")
-    margin: float = Field(ge=0, lt=1, description="Share of the sizes that the loss leaves free.")
+    quantizer_rate: float = Field(gt=0, description="Learning-rate factor of steps and ranges.")
+    margin: float = Field(ge=0, lt=1, description="Margin below the size limit, as a share of it.")
 
 
 METHODS = (

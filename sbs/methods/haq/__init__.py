@@ -15,17 +15,17 @@ AUTHORS_IMAGES = 600 * 20_000
 class HAQSettings(Section):
     """HAQ's episodes."""
 
-    episodes: int = Field(ge=1, description="Policies that the agent proposes.")
-    warmup_episodes: int = Field(ge=0, description="Random ones at first, without learning.")
-    images: int = Field(ge=1, description="Training images of the epoch that rewards a policy.")
-    learning_rate: float = Field(gt=0, description="Of that epoch.")
-    lowest_bits: int = Field(ge=2, description="Of weights and activations.")
-    highest_bits: int = Field(le=8, description="Of weights and activations.")
+    episodes: int = Field(ge=1, description="Number of policies that the agent proposes.")
+    warmup_episodes: int = Field(ge=0, description="First episodes: random actions, no learning.")
+    images: int = Field(ge=1, description="Training images per fine-tuning of a policy.")
+    learning_rate: float = Field(gt=0, description="Learning rate of this fine-tuning.")
+    lowest_bits: int = Field(ge=2, description="Lowest bitwidth of weights and activations.")
+    highest_bits: int = Field(le=8, description="Highest bitwidth of weights and activations.")
 
     @model_validator(mode="after")
     def _check(self) -> HAQSettings:
         if self.lowest_bits > self.highest_bits:
-            raise ValueError("lowest_bits is above highest_bits; exchange them")
+            raise ValueError("lowest_bits is above highest_bits; swap them")
         return self
 
 

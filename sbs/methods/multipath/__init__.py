@@ -17,14 +17,16 @@ class MultipathSettings(Section):
     """Multi-path search, of DNAS and of the search without bit sharing."""
 
     weight_share: float = Field(
-        gt=0, lt=1, description="Share of the training images for weights; the rest is for logits."
+        gt=0,
+        lt=1,
+        description="Share of the training images for weights; the rest is for logits.",
     )
-    warmup: float = Field(ge=0, lt=1, description="Share of the epochs before logits learn.")
-    logit_learning_rate: float = Field(gt=0, description="Adam's, for the logits of the paths.")
-    logit_weight_decay: float = Field(ge=0, description="On the logits.")
-    first_temperature: float = Field(gt=0, description="Of the Gumbel softmax, at first.")
-    last_temperature: float = Field(gt=0, description="At the end; it falls exponentially.")
-    samples: int = Field(ge=1, description="Policies to sample; the best on logit images wins.")
+    warmup: float = Field(ge=0, lt=1, description="Share of the epochs before the logits learn.")
+    logit_learning_rate: float = Field(gt=0, description="Adam's learning rate for the logits.")
+    logit_weight_decay: float = Field(ge=0, description="Weight decay of the logits.")
+    first_temperature: float = Field(gt=0, description="First temperature of the Gumbel softmax.")
+    last_temperature: float = Field(gt=0, description="Last temperature; the decay is exponential.")
+    samples: int = Field(ge=1, description="Policies to sample; the best one is the result.")
 
 
 METHODS = (
