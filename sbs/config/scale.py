@@ -44,9 +44,7 @@ class Scale(Section):
     Files are read as :func:`scale_type`, which adds the sections of the methods.
     """
 
-    scale: str = Field(
-        pattern=r"^[a-z0-9-]+$", description="Name of the scale, shown in every table."
-    )
+    scale: str = Field(pattern=r"^[a-z0-9-]+$", description="Name of the scale in every table.")
     results: str = Field(description="Folder of this scale's outputs.")
     networks: Networks = Field(min_length=1, description="Rows of the sheet to run.")
     seeds: Seeds = Field(min_length=1, description="Every method runs once per seed.")

@@ -17,9 +17,7 @@ class MultipathSettings(Section):
     """Multi-path search, of DNAS and of the search without bit sharing."""
 
     weight_share: float = Field(
-        gt=0,
-        lt=1,
-        description="Share of the training images for weights; the rest is for logits.",
+        gt=0, lt=1, description="Share of the training images for weights; the rest is for logits."
     )
     warmup: float = Field(ge=0, lt=1, description="Share of the epochs before the logits learn.")
     logit_learning_rate: float = Field(gt=0, description="Adam's learning rate for the logits.")
