@@ -306,9 +306,7 @@ def test_no_quantizer_uses_up_the_compilations_of_another(monkeypatch: pytest.Mo
     for signed in (False, True):
         options = (("signed", signed),)
         fixed = compiled(quantizer.fake_quantize, (("bits", 5), *options))
-        gated = compiled(
-            gates.gated_fake_quantize, (("bitwidths", Bitwidths((3, 6))), *options)
-        )
+        gated = compiled(gates.gated_fake_quantize, (("bitwidths", Bitwidths((3, 6))), *options))
         point = compiled(peer_quantizers.dq_fake_quantize, options)
         for shape in SHAPES[2:]:
             for x in (randn(shape, 1, torch.float32), randn(shape, 1).view(shape[0], -1).float()):

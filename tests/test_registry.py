@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
 
 from sbs.errors import SBSError
 from sbs.registry.code import stage_modules
-from sbs.registry.costs import cost_models
+from sbs.registry.costs import CostModel, Sizes, cost_models
 from sbs.registry.datasets import datasets
 from sbs.registry.discovery import Registry, Room, listed, source_of
 from sbs.registry.methods import Method, methods, searched, searching_methods, section_types
@@ -114,3 +115,15 @@ def test_a_method_needs_all_of_its_sections_by_default() -> None:
 
     method = Method("x", "X", 1, "nowhere:search", sections={"own": Own})
     assert method.needed_sections({}) == ["own"]
+
+
+def test_a_search_depends_on_the_code_of_its_own_cost_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def layer(sizes: Sizes, weight_bits: Any, activation_bits: Any) -> Any:
+        return sizes.macs
+
+    third = CostModel("third", "Third", "", 1.0, layer)
+    monkeypatch.setitem(cast(dict[str, CostModel], cost_models()), "third", third)
+    assert __name__ in stage_modules("search", "resnet20", "sbs", "third")
+    assert __name__ not in stage_modules("search", "resnet20", "sbs", "bops")
