@@ -87,7 +87,7 @@ def test_the_table_of_statements_comes_out_true() -> None:
 def test_a_wrong_statement_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "sharp_constant", lambda low, high: Fraction(1, 5))
     assert checks.corollary_1_sharp().failures > 0
-    monkeypatch.setattr(statements, "NOT_NESTING", [(2, 4)])
+    monkeypatch.setattr(checks, "NOT_NESTING", [(2, 4)])
     with pytest.raises(AssertionError, match="refused"):
         checks.theorem_1_without_nesting()
 

@@ -129,10 +129,10 @@ def test_every_key_is_explained(path: Path) -> None:
         ("resnet20\tsbs\ta\t\t\nresnet20\tsbs\ta\t\t", "resnet20 sbs a appears twice"),
         (
             "resnet20\tsbs\ta\ttable1 tabel2\t",
-            r"experiments\.tsv, line 2: tables: no notebook registers 'tabel2'; known are export,",
+            r"experiments\.tsv, line 2: tables: no notebook registers 'tabel2'; known names are",
         ),
         ("resnet20\tsbs\ta\tclaims\t", "no notebook registers 'claims'"),
-        ("resnet20\tsbs\ta\ttable1\t", r"networks: resnet56: no row in .*; add rows for it, or"),
+        ("resnet20\tsbs\ta\ttable1\t", r"networks: resnet56: no row in .*; add one, or remove"),
     ],
 )
 def test_bad_rows_are_refused_with_their_line(tmp_path: Path, row: str, message: str) -> None:
@@ -323,7 +323,7 @@ def test_a_table_without_rows_at_this_scale_is_refused_in_one_line(copy: Path) -
     sheet.write_text(sheet.read_text().replace(" trajectory", ""))
     done = snakemake(copy, "--dry-run", "results/trajectory.svg")
     assert done.returncode != 0
-    assert "trajectory: no row of config/experiments.tsv has it" in done.stdout + done.stderr
+    assert "no row of config/experiments.tsv has trajectory in its" in done.stdout + done.stderr
 
 
 def kill_training_jobs(process: subprocess.Popen[bytes], folder: Path, count: int) -> int:
