@@ -22,6 +22,8 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from sbs.errors import SBSError
+from sbs.provenance.files import atomic_write_text
+from sbs.provenance.records import check_recorded
 
 FULL_PRECISION = 32
 """This bitwidth means "not quantized"."""
@@ -139,8 +141,6 @@ class Policy(BaseModel):
 
     def save(self, path: Path) -> None:
         """Write the policy as JSON, atomically."""
-        from sbs.provenance.files import atomic_write_text
-
         atomic_write_text(path, self.model_dump_json(indent=1) + "\n")
 
     @classmethod
@@ -155,8 +155,6 @@ class Policy(BaseModel):
             SBSError: the file is missing, differs from the run record beside it, is not JSON,
                 breaks a rule (the message names the layer), or is for another network.
         """
-        from sbs.provenance.records import check_recorded
-
         check_recorded(path)
         try:
             policy = cls.model_validate_json(Path(path).read_bytes())

@@ -39,8 +39,7 @@ class Room:
             source = path / "__init__.py" if path.is_dir() else path
             if source.suffix == ".py" and source.is_file() and self._registers(source):
                 yield f"{PACKAGE.name}.{self.name}.{path.stem}"
-        for entry in sorted(entry_points(group=f"{PACKAGE.name}.{self.name}")):
-            yield entry.module
+        yield from outside_modules(f"{PACKAGE.name}.{self.name}")
 
     def literal(self, module: str) -> dict[str, Any]:
         """Value of the room's variable in a module, read without running the module.
@@ -64,6 +63,11 @@ class Room:
 
     def _registers(self, source: Path) -> bool:
         return re.search(rf"^{self.variable}\b", source.read_text(), re.MULTILINE) is not None
+
+
+def outside_modules(group: str) -> list[str]:
+    """Dotted names of the modules that other packages register by entry points of a group."""
+    return [entry.module for entry in sorted(entry_points(group=group))]
 
 
 class Named(Protocol):

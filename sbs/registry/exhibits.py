@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sbs.errors import SBSError
-from sbs.registry.discovery import source_of
+from sbs.registry.discovery import outside_modules, source_of
 
 GROUP = "sbs.notebooks"
 RESULTS = "<results>/"
@@ -174,8 +173,8 @@ def read_exhibit(path: Path, package: str | None = None) -> Exhibit:
 def _notebooks(folder: Path) -> Iterator[tuple[Path, str | None]]:
     for path in sorted(folder.glob("*.py")):
         yield path, None
-    for entry in sorted(entry_points(group=GROUP)):
-        yield source_of(entry.module), entry.module.partition(".")[0]
+    for module in outside_modules(GROUP):
+        yield source_of(module), module.partition(".")[0]
 
 
 def _header(text: str, path: Path) -> Mapping[str, Any]:

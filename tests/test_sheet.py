@@ -1,0 +1,109 @@
+"""The sheet and the scale files: what is checked before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sbs.config.experiments import load_experiments
+from sbs.config.scale import json_schema, load_scale
+from sbs.errors import SBSError
+from sbs.registry.exhibits import exhibits
+from sbs.registry.methods import method, searching_methods
+from tests.conftest import ROOT, SCALES
+from tests.test_workflow import copy, edit, snakemake
+
+__all__ = ["copy"]  # a fixture
+
+TABLES = [one.name for one in exhibits(ROOT / "notebooks").values() if one.takes_rows]
+SHEET = "network\tmethod\tvariant\ttables\toptions\n"
+
+
+def test_schema_is_the_one_of_the_settings() -> None:
+    committed = (ROOT / "workflow" / "schemas" / "config.schema.json").read_text()
+    assert committed == json_schema(), "run `make schema`"
+
+
+@pytest.mark.parametrize("path", SCALES, ids=lambda p: p.stem)
+def test_every_scale_is_valid_with_every_row_of_the_sheet(path: Path) -> None:
+    assert load_experiments(ROOT / "config" / "experiments.tsv", load_scale(path), TABLES)
+
+
+@pytest.mark.parametrize("path", SCALES, ids=lambda p: p.stem)
+def test_every_key_is_explained(path: Path) -> None:
+    manual = (ROOT / "config" / "README.md").read_text()
+    content = yaml.safe_load(path.read_text())
+    keys = set(content)
+    for section in content.values():
+        if isinstance(section, dict):
+            keys |= set(section)
+    assert not {key for key in keys if f"`{key}`" not in manual}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("resnet21\tsbs\tdefault\ttable1\t", "line 2: unknown network 'resnet21'"),
+        ("resnet20\tsbz\tdefault\ttable1\t", "line 2: unknown method 'sbz'"),
+        ("resnet20\tsbs\tA b\ttable1\t", "variant 'A b'"),
+        ("resnet20\tsbs\tdefault\ttable1\tsearch.epoch=3", "option 'search.epoch'"),
+        ("resnet20\tsbs\tdefault\ttable1\tsearch.target=cheap", "target 'cheap'"),
+        ("resnet20\tsbs\tdefault\ttable1\tsearch.bitwidths=[2, 3]", "do not nest"),
+        ("resnet20\tsbs\tdefault", "5 columns"),
+        ("resnet20\tsbs\ta\t\t\nresnet20\tsbs\ta\t\t", "resnet20 sbs a appears twice"),
+        (
+            "resnet20\tsbs\ta\ttable1 tabel2\t",
+            r"experiments\.tsv, line 2: tables: no notebook registers 'tabel2'; known names are",
+        ),
+        ("resnet20\tsbs\ta\tclaims\t", "no notebook registers 'claims'"),
+        ("resnet20\tsbs\ta\ttable1\t", r"networks: resnet56: no row in .*; add one, or remove"),
+    ],
+)
+def test_bad_rows_are_refused_with_their_line(tmp_path: Path, row: str, message: str) -> None:
+    sheet = tmp_path / "experiments.tsv"
+    sheet.write_text(SHEET + row + "\n")
+    with pytest.raises(SBSError, match=message):
+        load_experiments(sheet, load_scale(ROOT / "config" / "config.yaml"), TABLES)
+
+
+def test_every_registered_method_has_its_search() -> None:
+    for name in searching_methods():
+        assert callable(method(name).load())
+    assert {"sbs", "fixed1", "fixed4", "fixed32"} <= set(searching_methods())
+    assert "fp" not in searching_methods()
+    for unknown in ("fixed0", "fixed33", "sbs_r"):
+        with pytest.raises(SBSError, match="unknown method"):
+            method(unknown)
+
+
+def test_a_misspelt_key_stops_the_workflow_with_one_message(copy: Path) -> None:
+    edit(copy, "search", epoch=3)
+    done = snakemake(copy, "--dry-run")
+    assert done.returncode != 0
+    assert (
+        "search.epoch: unknown key; remove it or correct its spelling" in done.stdout + done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "message"),
+    [
+        (None, {"networks": ["resnet21"]}, "networks.0: unknown network 'resnet21'; known are"),
+        (None, {"networks": ["resnet32"]}, "networks: resnet32: no row in config/experiments.tsv"),
+        (None, {"seeds": [0, 0]}, "seeds: 0 stands twice; remove one of them"),
+        ("pretrain", {"schedule": "steps"}, "pretrain: schedule: steps needs milestones; list"),
+        ("finetune", {"weight_decay": float("inf")}, "finetune.weight_decay: Input should be a"),
+        ("search", {"bitwidths": [8, 16]}, "search.target: '4-bit' is "),
+    ],
+)
+def test_bad_config_is_refused_by_a_dry_run_in_one_line(
+    copy: Path, section: str | None, changes: dict[str, Any], message: str
+) -> None:
+    edit(copy, section, **changes)
+    done = snakemake(copy, "--dry-run", "results/table1.csv")
+    assert done.returncode != 0
+    [line] = [text for text in (done.stdout + done.stderr).splitlines() if message in text]
+    assert "config/" in line
