@@ -149,7 +149,7 @@ def search(
         uniform_policy(spec.name, names, bitwidths.highest),
         bitwidths=bitwidths,
         group_size=scale.search.group_size if prune else None,
-        standardized=True,
+        metric=scale.search.pruning_metric,
         placement=scale.search.pruning_gate,
     )
     space.model.to(network.device)

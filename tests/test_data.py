@@ -198,3 +198,25 @@ def test_unknown_dataset_lists_the_known(tmp_path: Path) -> None:
         SBSError, match="unknown dataset 'mnist'; known are cifar10, cifar100, digits"
     ):
         fetch("mnist", tmp_path / "mnist.safetensors")
+
+
+@pytest.mark.parametrize("count", [1, 10, 57, 200])
+def test_held_out_images_are_training_images_of_all_classes(digits_file: Path, count: int) -> None:
+    whole = load_dataset(digits_file)
+    held = whole.holding_out(count)
+    assert len(held.test.labels) == count
+    assert len(held.train.labels) == len(whole.train.labels) - count
+    by_class = held.test.labels.bincount(minlength=10)
+    assert int(by_class.max() - by_class.min()) <= 1
+    both = torch.cat([held.train.images, held.test.images]).flatten(1)
+    order = sorted(map(tuple, both.tolist()))
+    assert order == sorted(map(tuple, whole.train.images.flatten(1).tolist()))
+    assert (held.digest, held.mean) == (whole.digest, whole.mean)
+    assert held.test.images.equal(whole.holding_out(count).test.images)
+
+
+def test_no_images_held_out_is_the_dataset_itself(digits_file: Path) -> None:
+    whole = load_dataset(digits_file)
+    assert whole.holding_out(0) is whole
+    with pytest.raises(SBSError, match=r"data\.held_out: 99999 of \d+ training images of digits"):
+        whole.holding_out(99999)

@@ -30,7 +30,8 @@ from sbs.data.images import ImageSet, load_dataset, make_dataset, save_dataset
 from sbs.kernels import compiled as compiling
 from sbs.methods.penalty import SteeredPenalty
 from sbs.methods.single_path.landing import land
-from sbs.methods.single_path.task import SearchTask, extract_policy
+from sbs.methods.single_path.shares import OpenShares
+from sbs.methods.single_path.task import SearchTask
 from sbs.provenance.records import RunRecord
 from sbs.quantization.packing import pack, unpack
 from sbs.registry.methods import method, searching_methods
@@ -134,16 +135,15 @@ def test_every_method(
     call("evaluate", "--network", "resnet20", "--data", few_digits, "--weights", exported)
 
 
-@pytest.mark.parametrize("threshold", [0.0, 100.0])
-def test_landing_closes_and_reopens_filters(threshold: float) -> None:
+@pytest.mark.parametrize("share", [0.4, 0.6])
+def test_landing_closes_and_reopens_filters(share: float) -> None:
     with emulated_gpu():
         space = space_of(quantize=False)
-        target = 0.7 * exact(space, extract_policy(space))
-        for gate in space.filter_gates.values():
-            nn.init.constant_(gate.threshold, threshold)
-        space.model.to(GPU).train()
-        space.model(torch.rand(4, *IMAGE, device=GPU))
-        policy = land(space, target, lambda found: exact(space, found))
+        target = 0.7 * exact(space, space.policy_of(space.state()))
+        space.model.to(GPU)
+        shares = OpenShares(space, window=10)
+        shares.mean.groups.fill_(share)
+        policy = land(shares, target, lambda found: exact(space, found)).policy
     assert 0.95 * target <= exact(space, policy) <= target
 
 
@@ -164,7 +164,7 @@ def test_a_step_of_the_search_by_the_rules_of_fake_tensors(
             space = space_of()
         space.model.train()
         cost = ExpectedCost(space, SHAPES, "bops", propagate=True, device=GPU)
-        penalty = SteeredPenalty(2.0, 1.0, 1.0, 100, GPU)
+        penalty = SteeredPenalty(2.0, 1.0, 0.2, 100, GPU)
         task = SearchTask(space, cost, penalty, default_scale.search, steps=1000)
         task.before_forward(1)
         images, labels = torch.rand(8, *IMAGE, device=GPU), torch.arange(8, device=GPU)

@@ -6,8 +6,10 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sbs.nn.filter_gate import FilterGate
+from sbs.nn.filter_gate import FilterGate, Metric
 from sbs.policy import Bitwidths
 from sbs.quantization.gates import (
     binary_gate,
@@ -16,6 +18,7 @@ from sbs.quantization.gates import (
     group_metrics,
     nested_gates,
     quantization_metrics,
+    ranks,
 )
 from sbs.quantization.uniform import fake_quantize
 
@@ -76,8 +79,18 @@ def test_group_metric_is_the_mean_absolute_weight_of_the_group() -> None:
     assert metrics[2].item() == pytest.approx(w[8:].abs().mean().item(), rel=1e-6)
 
 
-def test_a_layer_never_loses_its_last_group() -> None:
-    gate = FilterGate(12, 4, standardized=True, placement="norm")
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20, unique=True))
+def test_a_threshold_on_ranks_is_a_number_of_closed_groups(metrics: list[float]) -> None:
+    found = ranks(torch.tensor(metrics, dtype=torch.float64))
+    assert sorted(found.tolist()) == [n + 0.5 for n in range(len(metrics))]
+    assert found.argsort().tolist() == torch.tensor(metrics, dtype=torch.float64).argsort().tolist()
+    for closed in range(len(metrics) + 1):
+        assert int((found < closed).sum()) == closed
+
+
+@pytest.mark.parametrize("metric", ["rank", "standardized", "raw"])
+def test_a_layer_never_loses_its_last_group(metric: Metric) -> None:
+    gate = FilterGate(12, 4, metric=metric, placement="norm")
     gate.threshold.data.fill_(100.0)
     w = torch.randn(12, 3, 3, 3)
     w[4:8] *= 3

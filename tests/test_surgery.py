@@ -14,10 +14,9 @@ from sbs.cost.expected import ExpectedCost
 from sbs.cost.trace import trace_layers
 from sbs.errors import SBSError
 from sbs.kernels import norm as norm_kernels
-from sbs.methods.single_path.task import extract_policy
 from sbs.networks import NetworkSpec, build_network, get_spec
 from sbs.nn.batch_norm import GatedBatchNorm2d
-from sbs.nn.filter_gate import FilterGate
+from sbs.nn.filter_gate import FilterGate, Placement
 from sbs.nn.layers import QuantConv2d
 from sbs.policy import Bitwidths, LayerPolicy, Policy, uniform_policy
 from sbs.surgery.networks import plain_state, quantized_network, split_intervals
@@ -59,7 +58,9 @@ def random_policy(name: str, model: nn.Module, spec: NetworkSpec, image: tuple[i
     return Policy(network=name, layers=layers)
 
 
-def searched(name: str, model: nn.Module, shapes: tuple[int, ...]) -> SearchSpace:
+def searched(
+    name: str, model: nn.Module, shapes: tuple[int, ...], placement: Placement = "reader"
+) -> SearchSpace:
     """A search network over bitwidths and groups of four filters."""
     names = [shape.name for shape in trace_layers(model, shapes)]
     return search_network(
@@ -68,17 +69,23 @@ def searched(name: str, model: nn.Module, shapes: tuple[int, ...]) -> SearchSpac
         uniform_policy(name, names, 8),
         bitwidths=Bitwidths((2, 4, 8)),
         group_size=4,
-        standardized=True,
-        placement="norm",
+        metric="rank",
+        placement=placement,
     )
 
 
 @pytest.mark.device
+@pytest.mark.parametrize("placement", ["reader", "norm", "weight"])
 @pytest.mark.filterwarnings("ignore:.*std.*degrees of freedom.*")
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("name", "classes", "channels", "size"), NETWORKS)
 def test_three_networks_of_one_policy_agree(
-    name: str, classes: int, channels: int, size: int, layout: torch.memory_format
+    name: str,
+    classes: int,
+    channels: int,
+    size: int,
+    layout: torch.memory_format,
+    placement: Placement,
 ) -> None:
     spec = get_spec(name)
     model = plain_network(name, classes, channels).double()
@@ -87,7 +94,7 @@ def test_three_networks_of_one_policy_agree(
     images = torch.rand(3, *image, dtype=torch.float64).contiguous(memory_format=layout)
     model = model.to(memory_format=layout)  # type: ignore[call-overload]
 
-    space = searched(name, model, image)
+    space = searched(name, model, image, placement)
     space.model.double().eval()
     space.freeze(policy)
     pruned = quantized_network(copy.deepcopy(model), spec, policy).double().eval()
@@ -158,7 +165,7 @@ def _use_statistics_of_kept_filters(
 ) -> None:
     norms = prunable.norms  # type: ignore[attr-defined]
     mask = masks[norms[0]]
-    gate = FilterGate(len(mask), 1, standardized=True, placement="norm")
+    gate = FilterGate(len(mask), 1, metric="raw", placement="norm")
     gate.hold(mask)
     for produced in (name, *prunable.producers):  # type: ignore[attr-defined]
         layer = model.get_submodule(produced)
@@ -173,7 +180,7 @@ def _use_statistics_of_kept_filters(
 @pytest.mark.device
 def test_pruned_filters_output_exactly_zero() -> None:
     model = plain_network("resnet20", 10, 1)
-    space = searched("resnet20", model, (1, 8, 8))
+    space = searched("resnet20", model, (1, 8, 8), "norm")
     policy = random_policy("resnet20", model, get_spec("resnet20"), (1, 8, 8))
     space.freeze(policy)
     seen: dict[str, Tensor] = {}
@@ -205,8 +212,8 @@ def test_expected_cost_of_hard_gates_is_the_exact_cost_of_their_policy(
         space.freeze(held)
         space.model.eval()(torch.rand(2, *image))
         exact = policy_cost(shapes, space.prunables, held, resource)
-        assert float(cost().detach()) == pytest.approx(exact, rel=1e-6)
-        assert extract_policy(space).layers == held.layers
+        assert float(cost(space.state()).detach()) == pytest.approx(exact, rel=1e-6)
+        assert space.policy_of(space.state()).layers == held.layers
 
 
 @pytest.mark.device
@@ -216,7 +223,7 @@ def test_every_gate_gets_a_gradient_from_the_cost() -> None:
     space = searched("resnet20", model, (1, 8, 8))
     cost = ExpectedCost(space, shapes, "bops", propagate=True, device=DEVICE)
     space.model.train()(torch.rand(4, 1, 8, 8))
-    cost().log().backward()
+    cost(space.state()).log().backward()
     for layer in list(space.layers.values())[1:-1]:
         for gate in (layer.weight_gate, layer.activation_gate):
             assert gate is not None
@@ -230,9 +237,10 @@ def test_every_gate_gets_a_gradient_from_the_cost() -> None:
 
 @pytest.mark.device
 def test_batch_norm_cancels_the_loss_gradient_of_a_gate_on_the_weights() -> None:
-    """Why the default places the pruning gate at the batch norm behind the filter."""
+    """Why no scale places the pruning gate at the weights."""
     gradients = {}
-    for placement in ("norm", "weight"):
+    placements: tuple[Placement, ...] = ("norm", "reader", "weight")
+    for placement in placements:
         model = plain_network("resnet20", 10, 1).double()
         names = [shape.name for shape in trace_layers(model, (1, 8, 8))]
         space = search_network(
@@ -241,8 +249,8 @@ def test_batch_norm_cancels_the_loss_gradient_of_a_gate_on_the_weights() -> None
             uniform_policy("resnet20", names, 32),
             bitwidths=None,
             group_size=4,
-            standardized=True,
-            placement=placement,  # type: ignore[arg-type]
+            metric="standardized",
+            placement=placement,
         )
         space.model.double().train()
         logits = space.model(torch.rand(16, 1, 8, 8, dtype=torch.float64))
@@ -250,7 +258,7 @@ def test_batch_norm_cancels_the_loss_gradient_of_a_gate_on_the_weights() -> None
         gradient = space.filter_gates["layer1.1.conv1"].threshold.grad
         assert gradient is not None
         gradients[placement] = abs(float(gradient))
-    assert gradients["weight"] < 1e-3 * gradients["norm"]
+    assert gradients["weight"] < 1e-3 * min(gradients["norm"], gradients["reader"])
 
 
 def test_weights_survive_surgery_and_load_into_the_plain_network() -> None:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from sbs.config.target import Target
 from sbs.errors import SBSError
-from sbs.policy import Bitwidths
+from sbs.policy import FULL_PRECISION, Bitwidths
 from sbs.registry.costs import cost_model
 from sbs.registry.datasets import dataset
 from sbs.registry.networks import network
@@ -93,6 +93,11 @@ class DataSettings(Section):
     )
     crop_padding: int = Field(ge=0, description="Random crop after padding by so many pixels.")
     flip: bool = Field(description="Random horizontal flip.")
+    held_out: int = Field(
+        ge=0,
+        description="Training images that are set aside and take the place of the test images, "
+        "the same for every method and seed. To choose settings with; 0: none.",
+    )
 
 
 class RuntimeSettings(Section):
@@ -218,20 +223,47 @@ class SearchSettings(TrainSettings):
         "or bytes. null: penalty is a fixed λ, and the cost lands where it lands."
     )
     penalty: float = Field(ge=0, description="λ of Eq. 13, without a target.")
+    ramp: float = Field(
+        ge=0, le=1, description="Share of the search in which the cost falls to the target."
+    )
+    share_window: float = Field(
+        ge=0,
+        le=1,
+        description="The policy has the gates that were open in most of the recent steps: of about "
+        "this share of the search. 0: of the last step, as in the paper.",
+    )
+    settle: float = Field(
+        ge=0,
+        le=1,
+        description="After this share of the search it stays at its policy, as soon as the policy "
+        "costs the target. 1: never before the end.",
+    )
+    interval_bits: int | None = Field(
+        ge=1,
+        lt=FULL_PRECISION,
+        description="Searched tensors start with the interval of least squared error at this "
+        "bitwidth. null: with 1 (section 4.2).",
+    )
     threshold_learning_rate: float = Field(gt=0, description="For quantization thresholds.")
     pruning_threshold_learning_rate: float = Field(gt=0, description="For pruning thresholds.")
+    threshold_optimizer: Literal["sgd", "adam"] = Field(
+        description="sgd as for the weights (section 4.2). adam divides each gradient by its size, "
+        "so that gates of every layer and scale move at one pace."
+    )
     threshold_momentum: float = Field(
         ge=0,
         lt=1,
-        description="SGD momentum of the thresholds. The paper names one momentum for all; but "
+        description="Momentum of the thresholds. The paper names one momentum for all; but "
         "in thresholds it is a delay between λ and the cost, and lets the cost overshoot.",
     )
-    pruning_metric: Literal["standardized", "raw"] = Field(
-        description="Weights whose mean absolute value is compared with a pruning threshold."
+    pruning_metric: Literal["rank", "standardized", "raw"] = Field(
+        description="What is compared with a pruning threshold: the mean absolute weight of a "
+        "group, of raw or standardised weights, or its rank in the layer."
     )
-    pruning_gate: Literal["norm", "weight"] = Field(
-        description="Where a pruning gate gets its loss gradient: at the batch norm that follows "
-        "the filter, or at the quantized weights (Eq. 11), where batch norm cancels it."
+    pruning_gate: Literal["reader", "norm", "weight"] = Field(
+        description="Where a pruning gate gets its loss gradient: at the layer that reads the "
+        "filter's output, where the loss can reopen it; at the batch norm that follows the filter; "
+        "or at the quantized weights (Eq. 11), where batch norm cancels it."
     )
     propagate: bool = Field(
         description="Count the input channels that pruning takes from the next layer in R."
@@ -243,4 +275,13 @@ class FinetuneSettings(TrainSettings):
 
     start: Literal["searched", "pretrained"] = Field(
         description="Weights to start from: those that the search ended with, or M0."
+    )
+    epochs_without_search: int = Field(
+        ge=0,
+        description="Epochs of networks whose weights no search has trained: of fixed bits, random "
+        "bits and HAQ, and of all if start is pretrained. To train all equally long.",
+    )
+    fit_intervals: bool = Field(
+        description="Start with the intervals of least squared error at the policy's bitwidths; "
+        "false: with those of the search, or 1 (section 4.2)."
     )

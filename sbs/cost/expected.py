@@ -18,7 +18,7 @@ from sbs.cost.layers import LayerShape
 from sbs.nn.bit_gate import BitGate
 from sbs.quantization.gates import nested_gates
 from sbs.registry.costs import cost_model
-from sbs.surgery.search import SearchSpace
+from sbs.surgery.search import GateState, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class _KeptSizes:
 
 
 class ExpectedCost:
-    """R(α) of a search network, from the gates of its last forward pass.
+    """R(α) of a search network, from its gates.
 
     All layers are computed together, in a few small operations per step.
     """
@@ -55,7 +55,6 @@ class ExpectedCost:
                 counts only the pruned filters themselves.
             device: device of the gates.
         """
-        self.space = space
         self._layer_cost = cost_model(resource).layer
         options = [space.layers[shape.name].options for shape in shapes]
         self._weight_bits = _Bits(
@@ -69,6 +68,7 @@ class ExpectedCost:
             device,
         )
         self._outputs, self._inputs = _share_indices(space, shapes, propagate, device)
+        self._of_groups, self._one = _groups_to_shares(space, device), _column([1], device)
         # The filters of a depthwise layer are its input channels, so count their share once.
         depthwise = torch.tensor([s.groups == s.in_channels > 1 for s in shapes], device=device)
         self._depthwise = depthwise
@@ -76,9 +76,15 @@ class ExpectedCost:
         self._weights = _column([shape.weight_elements for shape in shapes], device)
         self._activations = _column([shape.input_elements for shape in shapes], device)
 
-    def __call__(self) -> Tensor:
-        """R(α): a scalar, differentiable in the thresholds of the gates."""
-        shares = self._shares()
+    def __call__(self, state: GateState) -> Tensor:
+        """R(α) of the gates: a scalar, differentiable in them.
+
+        Args:
+            state: :meth:`sbs.surgery.search.SearchSpace.state`, or the gates of another policy.
+        """
+        weight_bits = self._weight_bits(state.weight_bits)
+        activation_bits = self._activation_bits(state.activation_bits)
+        shares = self._shares(state.groups)
         written, read = shares[self._outputs], shares[self._inputs]
         activations_kept = torch.where(self._depthwise, written, read)
         kernels_kept = torch.where(self._depthwise, written, written * read)
@@ -87,17 +93,12 @@ class ExpectedCost:
             weight_elements=self._weights * kernels_kept,
             input_elements=self._activations * activations_kept,
         )
-        costs: Tensor = self._layer_cost(sizes, self._weight_bits(), self._activation_bits())
+        costs: Tensor = self._layer_cost(sizes, weight_bits, activation_bits)
         return costs.sum()
 
-    def _shares(self) -> Tensor:
+    def _shares(self, groups: Tensor) -> Tensor:
         """Kept share of every filter gate; at the end a 1, for layers without a gate."""
-        gates = list(self.space.filter_gates.values())
-        one = torch.ones(1, device=self._macs.device, dtype=self._macs.dtype)
-        if not gates:
-            return one
-        kept = torch.stack([gate.per_filter.mean() for gate in gates])
-        return torch.cat([kept.to(one.dtype), one])
+        return torch.cat([self._of_groups @ groups.to(self._one.dtype), self._one])
 
 
 class _Bits:
@@ -106,20 +107,32 @@ class _Bits:
     def __init__(
         self, gates: Sequence[BitGate | None], fixed: Sequence[int], device: torch.device
     ) -> None:
-        self.gates = [gate for gate in gates if gate is not None]
         self.base = _column(fixed, device)
         rows = [row for row, gate in enumerate(gates) if gate is not None]
         self.rows = torch.tensor(rows, dtype=torch.long, device=device)
-        if self.gates:
-            widths = _column(self.gates[0].bitwidths, device)
+        found = next((gate for gate in gates if gate is not None), None)
+        if found is not None:
+            widths = _column(found.bitwidths, device)
             self.lowest, self.steps = widths[0], widths.diff()
 
-    def __call__(self) -> Tensor:
-        if not self.gates:
+    def __call__(self, gates: Tensor) -> Tensor:
+        if not len(self.rows):
             return self.base
-        raw = torch.stack([gate.gates for gate in self.gates]).to(self.base.dtype)
-        chosen = self.lowest + nested_gates(raw.T).T @ self.steps
+        chosen = self.lowest + nested_gates(gates.to(self.base.dtype).T).T @ self.steps
         return self.base.index_copy(0, self.rows, chosen)
+
+
+def _groups_to_shares(space: SearchSpace, device: torch.device) -> Tensor:
+    """Matrix (filter gates, groups) from open groups to kept shares; the last can be smaller."""
+    gates = list(space.filter_gates.values())
+    matrix = _column([0], device).new_zeros(len(gates), sum(len(gate.groups) for gate in gates))
+    start = 0
+    for row, gate in enumerate(gates):
+        for group in range(len(gate.groups)):
+            size = min(gate.group_size, gate.filters - group * gate.group_size)
+            matrix[row, start + group] = size / gate.filters
+        start += len(gate.groups)
+    return matrix
 
 
 def _share_indices(

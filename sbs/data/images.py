@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sbs.config.settings import Normalization
 from sbs.errors import SBSError
 from sbs.runtime.tensor_files import read_tensors, save_tensors
 
 FORMAT = 1
+
+HELD_OUT_SEED = 0
+"""Held-out images are the same in every run, so that all settings are compared on them."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,11 @@ class ImageSet:
 
     images: Tensor
     labels: Tensor
+
+    def part(self, chosen: Tensor) -> ImageSet:
+        """The images with these indices (M,), in ascending order."""
+        ascending = chosen.sort().values
+        return ImageSet(self.images[ascending], self.labels[ascending])
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,33 @@ class Dataset:
         if given != channels:
             raise SBSError(f"{source}: {given} channels, but images of {self.name} have {channels}")
         return replace(self, mean=normalization.mean, std=normalization.std)
+
+    def holding_out(self, images: int) -> Dataset:
+        """The dataset with training images set aside, in place of the test images.
+
+        The classes are as even as they can be. The choice is the same in every run. Statistics and
+        digest stay those of the whole dataset.
+
+        Args:
+            images: how many; 0 changes nothing.
+
+        Raises:
+            SBSError: no training image would be left.
+        """
+        labels = self.train.labels
+        if images >= len(labels):
+            raise SBSError(
+                f"data.held_out: {images} of {len(labels)} training images of {self.name}; "
+                "leave some to train on"
+            )
+        if not images:
+            return self
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(HELD_OUT_SEED))
+        classes = F.one_hot(labels[order], self.classes)
+        nth_of_class = classes.cumsum(0).gather(1, labels[order][:, None])[:, 0]
+        by_turns = order[nth_of_class.argsort(stable=True)]
+        train, test = self.train.part(by_turns[images:]), self.train.part(by_turns[:images])
+        return replace(self, train=train, test=test)
 
 
 def make_dataset(name: str, train: ImageSet, test: ImageSet, classes: int) -> Dataset:

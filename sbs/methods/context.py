@@ -71,6 +71,11 @@ class SearchContext:
         """Training batches with the batch size of the search."""
         return self.make_batches(self.settings.batch_size)
 
+    @property
+    def first_images(self) -> Tensor:
+        """The first batch of training images (N, C, H, W), to fit intervals on."""
+        return next(iter(self.batches.epoch(0)))[0]
+
     def section(self, kind: type[S]) -> S:
         """The method's own section of type ``kind``.
 
@@ -147,6 +152,10 @@ class SearchResult:
         target: target cost, or None.
         progression: time and history.
         trajectory: the gates during the search.
+        found: what the search itself found, before a landing step; None if there is no such step.
+        found_cost: its cost in the searched resource.
+        landing_flips: number of decisions that the landing step changed.
+        open_shares: how often the gates were open when the search chose, by kind and layer.
     """
 
     policy: Policy
@@ -154,3 +163,7 @@ class SearchResult:
     target: float | None = None
     progression: Progression = field(default_factory=Progression)
     trajectory: list[dict[str, Any]] = field(default_factory=list)
+    found: Policy | None = None
+    found_cost: float | None = None
+    landing_flips: int = 0
+    open_shares: dict[str, dict[str, list[float]]] | None = None

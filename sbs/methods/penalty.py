@@ -1,10 +1,16 @@
 """λ of Eq. 13: constant, or steered to a target cost.
 
-Steered, λ is the multiplier of the constraint ``log R = log target``; it can be negative. A
-proportional-integral controller sets it. The set-point of the cost falls geometrically from the
-initial cost to the middle of the target band, over the first part of the search, and then stays
-there. Above the set-point λ is positive and closes gates. Below it λ is negative and reopens the
-gates that closed last. So the rest of the search can exchange gates at a constant cost.
+Steered, λ is the price of the constraint ``log R = log target``. A set-point of the cost falls
+geometrically from the initial cost to the middle of the target band, over the first part of the
+search, and then stays there. The logarithm of λ integrates the distance of the cost from it. So λ
+finds the size of what it is weighed against, the benefit of an open gate in the cross-entropy,
+however small that is. A second factor reacts to the distance at once; where the cost is more than
+10 % too low, it turns λ negative, which reopens gates.
+
+What has to cost the target is the policy that the search ends with. Its gates are all open or
+closed, while the gates of the search are open now and then, so its cost can differ from the mean
+cost by some per cent. While it lies outside the band, the set-point moves slowly against the
+difference.
 """
 
 from __future__ import annotations
@@ -15,22 +21,32 @@ from torch import Tensor
 BAND = 0.05
 """A policy costs at most the target, and at least ``1 - BAND`` of it."""
 
-RAMP = 0.6
-"""Share of the search during which the set-point falls."""
+START = 0.01
+"""First λ. The ramp multiplies it by some 50."""
 
-PROPORTIONAL, INTEGRAL = 60.0, 60.0
-"""Gains in units of :func:`natural_penalty`; the integral is over the progress from 0 to 1."""
+INTEGRAL = 40.0
+"""Growth of log λ over a whole search, for a constant error of 1 in the log of the cost."""
+
+PROPORTIONAL = 10.0
+"""Immediate growth of λ, as a share of it, for an error of 1; without it the cost oscillates."""
+
+LOWEST_FACTOR = -1.0
+"""The immediate factor is at least this."""
+
+CORRECTION = 8.0
+"""Movement of the log of the set-point over a whole search, for a policy that costs 1 too much in
+the log."""
+
+CORRECTION_DELAY = 0.1
+"""The correction starts this share of the search after the ramp, when the policy has caught up."""
+
+MARGIN = 0.01
+"""The correction aims at the band without this margin at both ends."""
 
 LARGEST_ERROR = 0.5
 """Errors of log R are clipped to this magnitude."""
 
-
-def natural_penalty(threshold_learning_rate: float, steps: int) -> float:
-    """The scale of λ: during a search, a threshold moves by about λ · learning rate · steps.
-
-    In this unit, gains mean the same for every learning rate and number of steps.
-    """
-    return 1 / (threshold_learning_rate * steps)
+STATE = ("value", "integral", "correction")
 
 
 class FixedPenalty:
@@ -42,6 +58,13 @@ class FixedPenalty:
     def __call__(self, cost: Tensor, progress: float) -> Tensor:
         """λ for this step; it does not depend on the cost."""
         return self.value
+
+    def accepts(self, settled: Tensor) -> bool:
+        """False: there is no target."""
+        return False
+
+    def correct(self, settled: Tensor, progress: float, share: float) -> None:
+        """Do nothing: a constant follows no cost."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """Empty: a constant has no state."""
@@ -55,22 +78,24 @@ class SteeredPenalty:
     """λ that follows a falling set-point of the cost. It never synchronises with the device."""
 
     def __init__(
-        self, start: float, target: float, unit: float, steps: int, device: torch.device
+        self, start: float, target: float, ramp: float, steps: int, device: torch.device
     ) -> None:
         """Set up the controller.
 
         Args:
             start: cost with all gates open.
             target: target cost.
-            unit: value of :func:`natural_penalty`.
+            ramp: share of the search during which the set-point falls; 0: it starts at its end.
             steps: number of steps of the search.
             device: device of the cost.
         """
         self.value = torch.zeros((), dtype=torch.float64, device=device)
-        self.integral = torch.zeros_like(self.value)
-        self.unit, self.steps = unit, steps
+        self.integral = torch.full_like(self.value, START).log()
+        self.correction = torch.zeros_like(self.value)
+        self.ramp, self.steps = ramp, steps
         self._log_start = torch.full_like(self.value, start).log()
         self._log_aim = torch.full_like(self.value, target * (1 - BAND / 2)).log()
+        self._target = target
 
     def __call__(self, cost: Tensor, progress: float) -> Tensor:
         """λ for this step.
@@ -79,17 +104,37 @@ class SteeredPenalty:
             cost: R(α) of this step, a scalar without gradient.
             progress: finished share of the search.
         """
-        set_point = torch.lerp(self._log_start, self._log_aim, min(progress / RAMP, 1.0))
+        fallen = min(progress / self.ramp, 1.0) if self.ramp else 1.0
+        set_point = torch.lerp(self._log_start, self._log_aim, fallen) + self.correction
         error = (cost.log() - set_point).clamp(-LARGEST_ERROR, LARGEST_ERROR)
-        self.integral = self.integral + error / self.steps
-        self.value = self.unit * (PROPORTIONAL * error + INTEGRAL * self.integral)
+        self.integral = self.integral + INTEGRAL * error / self.steps
+        factor = (1 + PROPORTIONAL * error).clamp_min(LOWEST_FACTOR)
+        self.value = self.integral.exp() * factor
         return self.value
+
+    def accepts(self, settled: Tensor) -> bool:
+        """Whether a policy of this cost lies in the band; waits for the device."""
+        return bool((1 - BAND) * self._target <= settled <= self._target)
+
+    def correct(self, settled: Tensor, progress: float, share: float) -> None:
+        """Move the set-point against the error of the policy that the search would end with.
+
+        Args:
+            settled: cost of that policy, a scalar without gradient.
+            progress: finished share of the search; nothing happens in the ramp and shortly after.
+            share: share of the search since the last call.
+        """
+        if progress >= self.ramp + CORRECTION_DELAY:
+            error = settled.log() - self._log_aim
+            allowed = BAND / 2 - MARGIN
+            outside = error - error.clamp(-allowed, allowed)
+            self.correction = self.correction - CORRECTION * share * outside
 
     def state_dict(self) -> dict[str, Tensor]:
         """State of the controller, so that a resumed search equals an uninterrupted one."""
-        return {"value": self.value, "integral": self.integral}
+        return {name: getattr(self, name) for name in STATE}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore :meth:`state_dict`."""
-        device = self.value.device
-        self.value, self.integral = state["value"].to(device), state["integral"].to(device)
+        for name in STATE:
+            setattr(self, name, state[name].to(self.value.device))

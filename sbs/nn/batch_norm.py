@@ -58,7 +58,7 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
         weight: Tensor = self.weight
         bias: Tensor = self.bias
         for gate, differentiable in self._gates:
-            factor = gate.per_filter if differentiable else gate.mask
+            factor = gate.factor if differentiable else gate.mask
             weight, bias = weight * factor, bias * factor
         assert self.running_mean is not None
         assert self.running_var is not None

@@ -78,8 +78,8 @@ class _Quantized(nn.Module):
         self.activation_gate: BitGate | None = None
         if bitwidths is not None:
             device = self.weight.device
-            self.weight_gate = BitGate(bitwidths, track_running_metrics=False, device=device)
-            self.activation_gate = BitGate(bitwidths, track_running_metrics=True, device=device)
+            self.weight_gate = BitGate(bitwidths, device=device)
+            self.activation_gate = BitGate(bitwidths, device=device)
         self.filter_gate: FilterGate | None = None
         # In a list the gates are not registered as submodules; they belong to their convolution.
         self._gates_of_outputs: list[FilterGate] = []
@@ -155,10 +155,12 @@ class QuantConv2d(_Quantized, nn.Conv2d):
             gate.update(self.weight)
         weight = self.quantized_weight()
         if gate is not None and gate.placement == "weight":
-            weight = weight * gate.per_filter.view(-1, 1, 1, 1)
+            weight = weight * gate.factor.view(-1, 1, 1, 1)
         for read in self._gates_of_inputs:
-            # A signed quantizer has no zero level: pruned channels would contribute.
-            weight = weight * read.mask.view(1, -1, 1, 1)
+            # Needed for every placement: a signed quantizer has no zero level, so pruned channels
+            # would contribute.
+            kept = read.factor if read.placement == "reader" else read.mask
+            weight = weight * kept.view(1, -1, 1, 1)
         y: Tensor = self._conv_forward(self.quantized_input(x), weight, self.bias)
         return y
 

@@ -37,12 +37,16 @@ class QuantizedPath(nn.Module):
             self.register_buffer("weight_interval", weight.new_ones(()), persistent=False)
         self.activation_interval = nn.Parameter(weight.new_ones(()))
 
+    def normalized_weight(self) -> Tensor:
+        """Weights before quantization."""
+        weight: Tensor = self.weight
+        return kernels.standardize(weight, None) if self.options.standardize_weights else weight
+
     def quantized_weight(self) -> Tensor:
         """Weights (O, I, k, k) at the path's bitwidth."""
-        weight: Tensor = self.weight
-        if self.options.standardize_weights:
-            weight = kernels.standardize(weight, None)
-        return self.options.quantizer.fake_quantize_weight(weight, self.weight_interval, self.bits)
+        quantizer = self.options.quantizer
+        weight = self.normalized_weight()
+        return quantizer.fake_quantize_weight(weight, self.weight_interval, self.bits)
 
     def quantized_input(self, x: Tensor) -> Tensor:
         """Input (N, I, H, W) at the path's bitwidth."""
@@ -66,6 +70,10 @@ class MultiPathConv2d(nn.Module):
         self.stride, self.padding = layer.stride, layer.padding
         self.dilation, self.groups = layer.dilation, layer.groups
         self.mixture = torch.full_like(self.logits, 1 / len(paths)).detach()
+
+    def each_path(self) -> tuple[QuantizedPath, ...]:
+        """The paths, in ascending order of their bitwidths."""
+        return self._paths
 
     def sample(self, temperature: float) -> None:
         """Draw the mixture for this step: a Gumbel softmax of the logits."""

@@ -38,6 +38,9 @@ class RunRecord(BaseModel):
 
     ``outputs``: SHA-256 of each file that the stage wrote; keys are paths relative to the folder of
     the record. ``normalization``: mean and standard deviation of each channel of the images.
+    ``found``, ``found_cost``, ``landing_flips``: the policy of a search before its landing step,
+    its cost in the unit of ``target``, and the number of decisions that landing changed.
+    ``open_shares``: share of its last steps in which each gate was open, by kind and layer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,6 +70,10 @@ class RunRecord(BaseModel):
     top1: float | None = None
     top5: float | None = None
     target: float | None = None
+    found: dict[str, Any] | None = None
+    found_cost: float | None = None
+    landing_flips: int | None = None
+    open_shares: dict[str, dict[str, list[float]]] | None = None
     wall_seconds: float
     device_hours: float
     peak_memory_bytes: int

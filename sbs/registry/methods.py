@@ -44,10 +44,13 @@ class Method:
         lands: whether the search aims at a cost of ``search.target`` in ``search.resource``.
         search_share: from the settings of a search, its training effort divided by that of the
             authors' search; None if the search does not train.
+        trained_epochs: from the settings of a search, the epochs that it trains the weights that
+            fine-tuning can start from; None if it trains none.
         own_start: whether fine-tuning always starts from the searched weights; ``finetune.start``
             is then ignored.
         without_sharing: name and label of its table row where ``search.bit_sharing`` is false;
             the name is that of the published values.
+        pools_variants: whether a table row holds all variants together, as draws of one lottery.
         family: methods of one family share one line in a figure; by default the label.
     """
 
@@ -65,8 +68,10 @@ class Method:
     lowest_bits: Callable[[Settings], int] = lambda settings: FULL_PRECISION
     lands: bool = True
     search_share: Callable[[Settings], float] | None = None
+    trained_epochs: Callable[[Settings], float] | None = None
     own_start: bool = False
     without_sharing: tuple[str, str] | None = None
+    pools_variants: bool = False
     family: str = ""
 
     @property

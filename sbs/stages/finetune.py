@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sbs.config.settings import FinetuneSettings, RuntimeSettings, check_precision
 from sbs.data.batches import EvalBatches
@@ -14,11 +15,13 @@ from sbs.export.packed import load as load_export
 from sbs.networks import NetworkSpec, get_spec
 from sbs.nn.quantizers import get_quantizer
 from sbs.policy import Policy
+from sbs.registry.methods import method
 from sbs.runtime import checkpoints
 from sbs.runtime.device import choose_device
 from sbs.stages.recording import finish_trained
 from sbs.stages.stage_run import Job, StageRun
-from sbs.surgery.networks import plain_state, quantized_network, split_intervals
+from sbs.surgery.intervals import fit_intervals, sample_inputs
+from sbs.surgery.networks import plain_state, quantized_layers, quantized_network, split_intervals
 from sbs.training.classification import Classification
 from sbs.training.evaluation import Accuracy, evaluate
 from sbs.training.state import Progression
@@ -27,16 +30,33 @@ from sbs.training.state import Progression
 def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: Path) -> None:
     """Train and evaluate the network of a policy, with its pruned filters removed."""
     stage = StageRun("finetune", job, data, {"policy": policy, "start": start})
-    settings: FinetuneSettings = stage.section("finetune", FinetuneSettings)
+    settings = settings_of(stage)
     chosen = Policy.load(policy, job.network)
     stage.normalize_as(checkpoints.read_normalization(start), str(start))
-    model = stage.to_device(with_weights(stage.model, stage.spec, chosen, start))
+    needed = get_quantizer(chosen.quantizer).needs_finetuning
+    images = None
+    if needed and settings.fit_intervals:
+        images = next(iter(stage.train_batches(settings.batch_size).epoch(0)))[0]
+    model = stage.to_device(with_weights(stage.model, stage.spec, chosen, start, fit_on=images))
     progression = Progression()
-    if get_quantizer(chosen.quantizer).needs_finetuning:
+    if needed:
         check_precision(stage.runtime.precision, [chosen.highest_bits], str(policy))
         progression = stage.fit(Classification(model, settings), settings)
     stage.save_weights(plain_state(model), weights)
     finish_trained(stage, chosen, progression, (weights,), record, model)
+
+
+def settings_of(stage: StageRun) -> FinetuneSettings:
+    """The settings of fine-tuning for the method of the run."""
+    settings: FinetuneSettings = stage.section("finetune", FinetuneSettings)
+    known = method(stage.job.method)
+    changes: dict[str, Any] = {}
+    if known.own_start:  # the search has set the intervals as the method wants them
+        changes["fit_intervals"] = False
+    searched = known.own_start or settings.start == "searched"
+    if not searched or known.trained_epochs is None:
+        changes["epochs"] = settings.epochs_without_search
+    return settings.model_copy(update=changes)
 
 
 def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) -> Accuracy:
@@ -65,7 +85,14 @@ def _network(network: str, dataset: Dataset, weights: Path, policy: Path | None)
     return model
 
 
-def with_weights(model: nn.Module, spec: NetworkSpec, policy: Policy, start: Path) -> nn.Module:
+def with_weights(
+    model: nn.Module,
+    spec: NetworkSpec,
+    policy: Policy,
+    start: Path,
+    *,
+    fit_on: Tensor | None = None,
+) -> nn.Module:
     """The network of ``policy`` with the weights of ``start``, and its intervals if it has any.
 
     Args:
@@ -73,6 +100,8 @@ def with_weights(model: nn.Module, spec: NetworkSpec, policy: Policy, start: Pat
         spec: description of the network.
         policy: bitwidths and kept filters.
         start: unpruned weights, or weights of the compressed network itself.
+        fit_on: images (N, C, H, W) to fit the intervals on, after the weights are loaded; needs
+            unpruned weights. None: take the intervals of ``start``, or 1.
     """
     state = checkpoints.read_weights(start)
     if get_quantizer(policy.quantizer).own_layout:
@@ -84,7 +113,10 @@ def with_weights(model: nn.Module, spec: NetworkSpec, policy: Policy, start: Pat
     unpruned = all(own[name].shape == plain[name].shape for name in own.keys() & plain.keys())
     if unpruned:
         checkpoints.load_into(model, plain, str(start))
+    inputs = None if fit_on is None else sample_inputs(model, fit_on.cpu())
     model = quantized_network(model, spec, policy)
     rest = intervals if unpruned else state
     checkpoints.load_into(model, model.state_dict() | rest, str(start))
+    if inputs is not None:
+        fit_intervals(quantized_layers(model), inputs)
     return model

@@ -75,7 +75,7 @@ class StageRun:
         self.runtime = self.section("runtime", RuntimeSettings)
         self.device = choose_device(self.runtime)
         use_deterministic_algorithms(self.device)
-        self.dataset = load_dataset(data)
+        self.dataset = load_dataset(data).holding_out(self.data_settings.held_out)
         if self.dataset.name != self.data_settings.dataset:
             raise SBSError(
                 f"{data}: contains {self.dataset.name}, but data.dataset is "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sbs.networks import NetworkSpec
+from sbs.nn.layers import QuantConv2d, QuantLinear
 from sbs.nn.quantizers import get_quantizer
 from sbs.policy import Policy
 from sbs.surgery.layers import layer_options, leaf_layers, swap_layer, swap_norms
@@ -37,6 +38,15 @@ def quantized_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn
         return model
 
     return get_quantizer(policy.quantizer).network(model, swap_layers)
+
+
+def quantized_layers(model: nn.Module) -> dict[str, QuantConv2d | QuantLinear]:
+    """Quantized layers by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, QuantConv2d | QuantLinear)
+    }
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:

@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from sbs.networks import NetworkSpec, Prunable
 from sbs.nn.batch_norm import GatedBatchNorm2d
-from sbs.nn.filter_gate import FilterGate, Placement
+from sbs.nn.bit_gate import BitGate
+from sbs.nn.filter_gate import FilterGate, Metric, Placement
 from sbs.nn.layers import QuantConv2d, QuantLinear
-from sbs.policy import Bitwidths, Policy
+from sbs.policy import Bitwidths, LayerPolicy, Policy
+from sbs.quantization.gates import nested_levels
 from sbs.surgery.layers import layer_options, leaf_layers, swap_layer, swap_norms
+
+Side: TypeAlias = Literal["weight_bits", "activation_bits"]
+"""Which bitwidth of a layer's policy a gate chooses."""
+
+
+@dataclass(frozen=True)
+class GateState:
+    """All gates of a search network, in few tensors.
+
+    Attributes:
+        weight_bits: gates of the weights' bitwidths (L, K-1), before nesting; empty without any.
+        activation_bits: gates of the inputs' bitwidths (L, K-1), likewise.
+        groups: gates of all filter groups, layer after layer (G).
+    """
+
+    weight_bits: Tensor
+    activation_bits: Tensor
+    groups: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> GateState:
+        """The state after a function of each tensor."""
+        return GateState(
+            function(self.weight_bits), function(self.activation_bits), function(self.groups)
+        )
 
 
 @dataclass
@@ -32,23 +61,68 @@ class SearchSpace:
     filter_gates: dict[str, FilterGate] = field(default_factory=dict)
     prunables: tuple[Prunable, ...] = ()
 
+    def bit_gates(self) -> Iterator[tuple[str, Side, BitGate]]:
+        """Every gate of a bitwidth, with the name of its layer and its side."""
+        for name, layer in self.layers.items():
+            if layer.weight_gate is not None:
+                yield name, "weight_bits", layer.weight_gate
+            if layer.activation_gate is not None:
+                yield name, "activation_bits", layer.activation_gate
+
+    def state(self) -> GateState:
+        """The gates of the last forward pass, differentiable in the thresholds."""
+        bits: dict[str, list[Tensor]] = {"weight_bits": [], "activation_bits": []}
+        for _, side, gate in self.bit_gates():
+            bits[side].append(gate.gates)
+        groups = [gate.groups for gate in self.filter_gates.values()]
+        none = next(self.model.parameters()).new_empty(0)
+        return GateState(
+            **{side: torch.stack(found) if found else none for side, found in bits.items()},
+            groups=torch.cat(groups) if groups else none,
+        )
+
+    def policy_of(self, state: GateState) -> Policy:
+        """The policy of gates that are all 0 or 1."""
+        chosen: dict[str, dict[str, Any]] = {
+            name: {
+                "weight_bits": layer.options.weight_bits,
+                "activation_bits": layer.options.activation_bits,
+                "kept": None,
+            }
+            for name, layer in self.layers.items()
+        }
+        rows = {
+            "weight_bits": iter(nested_levels(state.weight_bits)),
+            "activation_bits": iter(nested_levels(state.activation_bits)),
+        }
+        for name, side, gate in self.bit_gates():
+            chosen[name][side] = gate.bitwidths[next(rows[side])]
+        for name, filter_gate, groups in self.groups_of(state):
+            chosen[name]["kept"] = filter_gate.kept(groups)
+        layers = {name: LayerPolicy(**choices) for name, choices in chosen.items()}
+        return Policy(network=self.network, layers=layers)
+
+    def groups_of(self, state: GateState) -> Iterator[tuple[str, FilterGate, Tensor]]:
+        """Every filter gate with the name of its layer and its part of ``state.groups``."""
+        sizes = [len(gate.groups) for gate in self.filter_gates.values()]
+        parts = torch.split(state.groups, sizes) if sizes else ()
+        for (name, gate), part in zip(self.filter_gates.items(), parts, strict=True):
+            yield name, gate, part
+
+    def gates(self) -> Iterator[BitGate | FilterGate]:
+        """Every gate."""
+        yield from (gate for _, _, gate in self.bit_gates())
+        yield from self.filter_gates.values()
+
     def freeze(self, policy: Policy) -> None:
         """Fix every gate as ``policy`` says; thresholds and metrics then have no effect."""
-        for name, layer in self.layers.items():
-            chosen = policy.layers[name]
-            for gate, bits in (
-                (layer.weight_gate, chosen.weight_bits),
-                (layer.activation_gate, chosen.activation_bits),
-            ):
-                if gate is not None:
-                    above = [float(bits >= high) for high in gate.bitwidths[1:]]
-                    gate.frozen = gate.thresholds.new_tensor(above)
+        for name, side, gate in self.bit_gates():
+            gate.freeze(getattr(policy.layers[name], side))
         for name, filter_gate in self.filter_gates.items():
             kept = policy.layers[name].kept
-            if kept is not None:
-                starts = range(0, filter_gate.filters, filter_gate.group_size)
-                held = [float(start in kept) for start in starts]
-                filter_gate.frozen = filter_gate.threshold.new_tensor(held)
+            starts = range(0, filter_gate.filters, filter_gate.group_size)
+            held = [float(kept is None or start in kept) for start in starts]
+            filter_gate.frozen = filter_gate.threshold.new_tensor(held)
 
 
 def search_network(
@@ -58,7 +132,7 @@ def search_network(
     *,
     bitwidths: Bitwidths | None,
     group_size: int | None,
-    standardized: bool,
+    metric: Metric,
     placement: Placement,
 ) -> SearchSpace:
     """Turn a plain network into the network of the search, with all gates open. In place.
@@ -70,7 +144,7 @@ def search_network(
             only pruning is searched.
         bitwidths: nesting candidates, or None to search no bitwidths.
         group_size: filters per pruning group, or None to search no pruning.
-        standardized: see :func:`sbs.quantization.gates.group_metrics`.
+        metric: see :class:`sbs.nn.filter_gate.FilterGate`.
         placement: see :class:`sbs.nn.filter_gate.FilterGate`.
     """
     options = layer_options(model, spec, start)
@@ -86,7 +160,7 @@ def search_network(
         return SearchSpace(start.network, model, layers)
     space = SearchSpace(start.network, model, layers, {}, prunables)
     for prunable in prunables:
-        _add_filter_gate(space, prunable, group_size, standardized, placement)
+        _add_filter_gate(space, prunable, group_size, metric, placement)
     return space
 
 
@@ -94,20 +168,20 @@ def _add_filter_gate(
     space: SearchSpace,
     prunable: Prunable,
     group_size: int,
-    standardized: bool,
+    metric: Metric,
     placement: Placement,
 ) -> None:
     layer = space.layers[prunable.layer]
     gate = FilterGate(
         layer.weight.shape[0],
         group_size,
-        standardized=standardized,
+        metric=metric,
         placement=placement,
         device=layer.weight.device,
     )
     layer.filter_gate = gate
     space.filter_gates[prunable.layer] = gate
-    for position, name in enumerate(prunable.norms):
+    for position, name in enumerate(prunable.norms if placement != "reader" else ()):
         # Only the norm directly after the filter carries the gradient; later ones use the mask.
         norm = space.model.get_submodule(name)
         assert isinstance(norm, GatedBatchNorm2d)

@@ -156,7 +156,8 @@ def _train_epoch(
         factor = learning_rate_factor(train, epoch + step / steps)
         for optimizer in task.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
+                if "initial_lr" in group:  # other groups keep their rate
+                    group["lr"] = group["initial_lr"] * factor
             optimizer.zero_grad(set_to_none=True)
         task.before_forward(epoch * steps + step)
         with autocast(runtime, device):

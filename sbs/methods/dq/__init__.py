@@ -33,6 +33,7 @@ METHODS = (
         # It constrains the memory of weights and of activations; search.resource has no effect.
         lands=False,
         search_share=lambda settings: float(settings[DQ]["epochs"] / AUTHORS_EPOCHS),
+        trained_epochs=lambda settings: float(settings[DQ]["epochs"]),
         own_start=True,
     ),
 )

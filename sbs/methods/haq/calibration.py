@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from sbs.nn.layers import QuantConv2d, QuantLinear
 from sbs.policy import Policy
+from sbs.surgery.intervals import sample_inputs
 from sbs.surgery.layers import leaf_layers
 
 FEWEST_BITS_BY_PEAK = 5
@@ -36,16 +36,8 @@ class Calibration:
         self._values = {("weights", name): layer.weight.detach() for name, layer in layers.items()}
         self._peaks = {key: float(values.abs().max()) for key, values in self._values.items()}
         self._ranges: dict[tuple[str, str, int], float] = {}
-        handles = [
-            layer.register_forward_pre_hook(partial(self._note, name))
-            for name, layer in layers.items()
-        ]
-        training = model.training
-        with torch.no_grad():
-            model.eval()(images)
-        model.train(training)
-        for handle in handles:
-            handle.remove()
+        for name, sample in sample_inputs(model, images, SAMPLE).items():
+            self._values["input", name], self._peaks["input", name] = sample.values, sample.peak
 
     def range(self, side: Literal["weights", "input"], name: str, bits: int) -> float:
         """Range of the quantizer of one tensor."""
@@ -68,11 +60,6 @@ class Calibration:
                 chosen = policy.layers[name]
                 layer.weight_interval.fill_(self.range("weights", name, chosen.weight_bits))
                 layer.activation_interval.fill_(self.range("input", name, chosen.activation_bits))
-
-    def _note(self, name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        values = args[0].detach().flatten()
-        self._peaks["input", name] = float(values.abs().max())
-        self._values["input", name] = values[:: max(1, len(values) // SAMPLE)].clone()
 
 
 def kl_threshold(values: Tensor, levels_above_zero: int) -> float:

@@ -38,5 +38,8 @@ METHODS = (
         sections={MULTIPATH: MultipathSettings},
         lowest_bits=lambda settings: int(settings["search"]["bitwidths"][0]),
         search_share=lambda settings: float(settings["search"]["epochs"] / AUTHORS_EPOCHS),
+        trained_epochs=lambda settings: float(
+            settings["search"]["epochs"] * settings[MULTIPATH]["weight_share"]
+        ),
     ),
 )

@@ -27,7 +27,7 @@ from sbs.data.batches import TrainBatches
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.multipath import MultipathSettings
 from sbs.methods.multipath.space import MultiPathSpace
-from sbs.methods.penalty import FixedPenalty, SteeredPenalty, natural_penalty
+from sbs.methods.penalty import FixedPenalty, SteeredPenalty
 from sbs.runtime.seeding import derive_seed
 from sbs.training.loop import sgd
 
@@ -105,8 +105,7 @@ class MultiPathTask:
         self.penalty: FixedPenalty | SteeredPenalty = FixedPenalty(settings.penalty, device)
         if target is not None:
             start = float(space.expected_cost(space.probabilities()))
-            unit = natural_penalty(rate, self._logit_total)
-            self.penalty = SteeredPenalty(start, target, unit, self._logit_total, device)
+            self.penalty = SteeredPenalty(start, target, settings.ramp, self._logit_total, device)
         self._iteration = 0
 
     @property

@@ -16,8 +16,9 @@ from sbs.nn.multipath import MultiPathConv2d, QuantizedPath, multipath_layers
 from sbs.policy import Bitwidths, LayerPolicy, Policy, uniform_policy
 from sbs.registry.costs import cost_model
 from sbs.runtime.seeding import derive_seed
+from sbs.surgery.intervals import fit_intervals, fit_paths, sample_inputs
 from sbs.surgery.layers import layer_options
-from sbs.surgery.networks import plain_state, quantized_network
+from sbs.surgery.networks import plain_state, quantized_layers, quantized_network
 
 ENDS_BITS = 8
 TRIES = 2000
@@ -36,6 +37,9 @@ class MultiPathSpace:
         ends = uniform_policy(spec.name, names, ENDS_BITS).model_copy(
             update={"quantizer": quantizer}
         )
+        inputs = None
+        if context.settings.interval_bits is not None:
+            inputs = sample_inputs(context.model, context.first_images)
         plain = {
             name: layer
             for name, layer in context.model.named_modules()
@@ -49,6 +53,9 @@ class MultiPathSpace:
 
         self.layers = multipath_layers(self.model, list(plain), paths)
         self.model.to(context.device)
+        if inputs is not None:
+            fit_intervals(quantized_layers(self.model), inputs)
+            fit_paths(self.layers, inputs)
         self._costs = _path_costs(self.shapes, self.layers, self.bitwidths, context)
 
     def expected_cost(self, mixtures: Tensor) -> Tensor:

@@ -15,6 +15,13 @@ def search_share(settings: Settings) -> float:
     return float(settings["search"]["epochs"] / AUTHORS_EPOCHS)
 
 
+def trained_epochs(settings: Settings) -> float:
+    """Epochs of the search; without bit sharing, the share of the images that trains weights."""
+    search, sharing = settings["search"], settings["search"]["bit_sharing"]
+    share = 1.0 if sharing else settings[MULTIPATH]["weight_share"]
+    return float(search["epochs"] * share)
+
+
 def lowest_bits(settings: Settings) -> int:
     """The lowest candidate bitwidth."""
     return int(settings["search"]["bitwidths"][0])
@@ -31,6 +38,7 @@ METHODS = (
         quantizes=False,
         lowest_bits=lambda settings: FULL_PRECISION,
         search_share=search_share,
+        trained_epochs=trained_epochs,
     ),
     Method(
         name="sbs_q",
@@ -43,6 +51,7 @@ METHODS = (
         needed=lambda search: frozenset() if search["bit_sharing"] else frozenset({MULTIPATH}),
         lowest_bits=lowest_bits,
         search_share=search_share,
+        trained_epochs=trained_epochs,
     ),
     Method(
         name="sbs",
@@ -54,5 +63,30 @@ METHODS = (
         filters=True,
         lowest_bits=lowest_bits,
         search_share=search_share,
+        trained_epochs=trained_epochs,
+    ),
+    # Controls: the same searches, but the loss does not move their thresholds, only the cost does.
+    Method(
+        name="cost-only-q",
+        label="SBS-Q, by cost only",
+        order=650,
+        search=f"{__name__}.search:search",
+        options={"quantize": True, "prune": False, "loss_aware": False},
+        bits=True,
+        lowest_bits=lowest_bits,
+        search_share=search_share,
+        trained_epochs=trained_epochs,
+    ),
+    Method(
+        name="cost-only",
+        label="SBS, by cost only",
+        order=750,
+        search=f"{__name__}.search:search",
+        options={"quantize": True, "prune": True, "loss_aware": False},
+        bits=True,
+        filters=True,
+        lowest_bits=lowest_bits,
+        search_share=search_share,
+        trained_epochs=trained_epochs,
     ),
 )

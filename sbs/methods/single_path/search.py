@@ -5,29 +5,35 @@ from __future__ import annotations
 from sbs.cost.expected import ExpectedCost
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
-from sbs.methods.single_path.landing import land
-from sbs.methods.single_path.task import SearchTask, extract_policy, penalty_of
+from sbs.methods.single_path.landing import Landing, land
+from sbs.methods.single_path.task import SearchTask, penalty_of
 from sbs.policy import FULL_PRECISION, uniform_policy
+from sbs.surgery.intervals import fit_intervals, sample_inputs
 from sbs.surgery.networks import plain_state
 from sbs.surgery.search import SearchSpace, search_network
 
 
-def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResult:
+def search(
+    context: SearchContext, *, quantize: bool, prune: bool, loss_aware: bool = True
+) -> SearchResult:
     """Run Algorithm 1.
 
     Args:
         context: network, data and settings.
         quantize: search bitwidths.
         prune: search filter groups.
+        loss_aware: let the loss move the thresholds, not the cost alone.
     """
     settings = context.settings
     if not settings.bit_sharing:
         raise SBSError("search.bit_sharing: only sbs_q can search without bit sharing; set true")
     target = context.target_cost()
     space = build_space(context, quantize=quantize, prune=prune)
+    for gate in space.gates():
+        gate.loss_aware = loss_aware
     steps = settings.epochs * len(context.batches)
     cost_of = context.exact_cost()
-    start = cost_of(extract_policy(space))
+    start = cost_of(space.policy_of(space.state()))
     task = SearchTask(
         space,
         ExpectedCost(
@@ -42,13 +48,27 @@ def search(context: SearchContext, *, quantize: bool, prune: bool) -> SearchResu
         steps,
     )
     progression = context.fit(task)
-    policy = extract_policy(space) if target is None else land(space, target, cost_of)
-    return SearchResult(policy, plain_state(space.model), target, progression, task.trajectory)
+    found = task.shares.policy()
+    landing = Landing(found, 0) if target is None else land(task.shares, target, cost_of)
+    return SearchResult(
+        landing.policy,
+        plain_state(space.model),
+        target,
+        progression,
+        task.trajectory,
+        found=found,
+        found_cost=cost_of(found),
+        landing_flips=landing.flips,
+        open_shares=task.shares.by_layer(),
+    )
 
 
 def build_space(context: SearchContext, *, quantize: bool, prune: bool) -> SearchSpace:
     """Search network on the context's device, with all gates open."""
     settings = context.settings
+    inputs = None
+    if quantize and settings.interval_bits is not None:
+        inputs = sample_inputs(context.model, context.first_images)
     highest = settings.bitwidths[-1] if quantize else FULL_PRECISION
     space = search_network(
         context.model,
@@ -56,8 +76,10 @@ def build_space(context: SearchContext, *, quantize: bool, prune: bool) -> Searc
         uniform_policy(context.spec.name, context.layer_names, highest),
         bitwidths=settings.bitwidths if quantize else None,
         group_size=settings.group_size if prune else None,
-        standardized=settings.pruning_metric == "standardized",
+        metric=settings.pruning_metric,
         placement=settings.pruning_gate,
     )
     space.model.to(context.device)
+    if inputs is not None:
+        fit_intervals(space.layers, inputs, settings.interval_bits)
     return space

@@ -8,14 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
+from torch.optim import SGD, Adam, Optimizer
 
 from sbs.config.settings import SearchSettings
 from sbs.cost.expected import ExpectedCost
-from sbs.methods.penalty import FixedPenalty, SteeredPenalty, natural_penalty
-from sbs.policy import LayerPolicy, Policy
+from sbs.methods.penalty import FixedPenalty, SteeredPenalty
+from sbs.methods.single_path.shares import OpenShares
 from sbs.surgery.search import SearchSpace
 from sbs.training.loop import sgd
+
+ADAM_MEMORY = 0.99
+"""Decay of Adam's mean square of a threshold's gradient."""
+
+LOOK_STEPS = 5
+"""Steps between two looks at the cost of the settled gates."""
 
 TRAJECTORY_POINTS = 60
 """How often a search records the state of its gates."""
@@ -45,25 +51,11 @@ class SearchTask:
         self.settings, self.steps = settings, steps
         self.trajectory: list[dict[str, Any]] = []
         sides = _thresholds(space)
-        self._weight_side = sides["weights"] + sides["filters"]
-        self._activation_side = sides["activations"]
-        gated = {id(parameter) for side in sides.values() for parameter in side}
-        others = [p for p in self.model.parameters() if id(p) not in gated]
-        momentum = settings.threshold_momentum
-        gate: dict[str, Any] = {
-            "weight_decay": 0.0,
-            "momentum": momentum,
-            "nesterov": settings.nesterov and momentum > 0,
-        }
-        bits, prune = settings.threshold_learning_rate, settings.pruning_threshold_learning_rate
-        groups: list[dict[str, Any]] = [
-            {"params": others},
-            {"params": sides["weights"] + sides["activations"], "lr": bits, **gate},
-            {"params": sides["filters"], "lr": prune, **gate},
-        ]
-        self.optimizers: Sequence[Optimizer] = [
-            sgd([group for group in groups if group["params"]], settings)
-        ]
+        self._weight_side = sides["weight_bits"] + sides["filters"]
+        self._activation_side = sides["activation_bits"]
+        self.optimizers: Sequence[Optimizer] = _optimizers(self.model, sides, settings)
+        self.shares = OpenShares(space, settings.share_window * steps)
+        self.settled = False
         self._iteration = 0
         self._last: dict[str, Tensor] = {}
 
@@ -82,12 +74,30 @@ class SearchTask:
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Eq. 13: cross-entropy plus λ log R(α)."""
         entropy = F.cross_entropy(self.model(images).float(), labels)
-        cost = self.cost()
-        penalty = self.penalty(cost.detach(), self._iteration / self.steps)
+        state = self.space.state()
+        cost = self.cost(state)
+        progress = self._iteration / self.steps
+        penalty = self.penalty.value if self.settled else self.penalty(cost.detach(), progress)
         self._last = {"entropy": entropy.detach(), "cost": cost.detach(), "penalty": penalty}
+        if not self.settled:
+            self.shares.update(state)
+            self._look(progress)
         if self._iteration % max(1, self.steps // TRAJECTORY_POINTS) == 0:
             self._note()
         return entropy + (penalty * cost.log()).to(entropy.dtype)
+
+    def _look(self, progress: float) -> None:
+        """Steer the policy that the search would end with into the band, and then stay at it."""
+        if self._iteration % LOOK_STEPS:
+            return
+        cost = self.cost(self.shares.settled())
+        self.penalty.correct(cost, progress, LOOK_STEPS / self.steps)
+        if progress >= self.settings.settle and self.penalty.accepts(cost):
+            self._settle()
+
+    def _settle(self) -> None:
+        self.settled = True
+        self.space.freeze(self.shares.policy())
 
     def epoch_summary(self) -> dict[str, float]:
         """Cost and λ at the end of the epoch."""
@@ -98,72 +108,60 @@ class SearchTask:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """λ and the trajectory so far."""
-        return {"penalty": self.penalty.state_dict(), "trajectory": self.trajectory}
+        """λ, the shares of time open, whether they are settled, and the trajectory so far."""
+        return {
+            "penalty": self.penalty.state_dict(),
+            "shares": self.shares.state_dict(),
+            "settled": self.settled,
+            "trajectory": self.trajectory,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state_dict`."""
         self.penalty.load_state_dict(state["penalty"])
+        self.shares.load_state_dict(state["shares"])
+        if state["settled"]:
+            self._settle()
         self.trajectory = state["trajectory"]
 
     def _note(self) -> None:
-        layers = self.space.layers.items()
         self.trajectory.append(
             {
                 "iteration": self._iteration,
                 "cost": float(self._last["cost"]),
+                "settled_cost": float(self.cost(self.shares.settled())),
                 "penalty": float(self._last["penalty"]),
-                "weight_bits": {
-                    name: int(layer.weight_gate.bits())
-                    for name, layer in layers
-                    if layer.weight_gate is not None
-                },
-                "activation_bits": {
-                    name: int(layer.activation_gate.bits())
-                    for name, layer in layers
-                    if layer.activation_gate is not None
-                },
-                "kept_share": {
-                    name: float(gate.mask.mean()) for name, gate in self.space.filter_gates.items()
-                },
+                **self.shares.summary(),
             }
         )
 
 
-def extract_policy(space: SearchSpace) -> Policy:
-    """The policy of the gates; activation gates use their running metrics."""
-    layers: dict[str, LayerPolicy] = {}
-    for name, layer in space.layers.items():
-        weight_bits, activation_bits = layer.options.weight_bits, layer.options.activation_bits
-        if layer.weight_gate is not None:
-            weight_bits = layer.weight_gate.settled_bits()
-        if layer.activation_gate is not None:
-            activation_bits = layer.activation_gate.settled_bits()
-        kept = None
-        if name in space.filter_gates:
-            kept = kept_filters(space.filter_gates[name].mask)
-        layers[name] = LayerPolicy(
-            weight_bits=weight_bits, activation_bits=activation_bits, kept=kept
-        )
-    return Policy(network=space.network, layers=layers)
-
-
-def kept_filters(gates: Tensor) -> tuple[int, ...] | None:
-    """Indices of open gates; ``None`` if all are open."""
-    if bool(gates.all()):
-        return None
-    return tuple(int(index) for index in gates.nonzero().flatten())
-
-
 def _thresholds(space: SearchSpace) -> dict[str, list[nn.Parameter]]:
-    sides: dict[str, list[nn.Parameter]] = {"weights": [], "activations": [], "filters": []}
-    for layer in space.layers.values():
-        if layer.weight_gate is not None:
-            sides["weights"].append(layer.weight_gate.thresholds)
-        if layer.activation_gate is not None:
-            sides["activations"].append(layer.activation_gate.thresholds)
-    sides["filters"] = [gate.threshold for gate in space.filter_gates.values()]
-    return sides
+    sides: dict[str, list[nn.Parameter]] = {"weight_bits": [], "activation_bits": []}
+    for _, side, gate in space.bit_gates():
+        sides[side].append(gate.thresholds)
+    return sides | {"filters": [gate.threshold for gate in space.filter_gates.values()]}
+
+
+def _optimizers(
+    model: nn.Module, sides: dict[str, list[nn.Parameter]], settings: SearchSettings
+) -> list[Optimizer]:
+    """One for weights and intervals, and one for thresholds, at their own constant rates."""
+    gated = {id(parameter) for side in sides.values() for parameter in side}
+    others = [p for p in model.parameters() if id(p) not in gated]
+    bits = sides["weight_bits"] + sides["activation_bits"]
+    groups = [
+        {"params": bits, "lr": settings.threshold_learning_rate},
+        {"params": sides["filters"], "lr": settings.pruning_threshold_learning_rate},
+    ]
+    groups = [group for group in groups if group["params"]]
+    momentum = settings.threshold_momentum
+    thresholds: Optimizer
+    if settings.threshold_optimizer == "adam":
+        thresholds = Adam(groups, betas=(momentum, ADAM_MEMORY))
+    else:
+        thresholds = SGD(groups, momentum=momentum, nesterov=settings.nesterov and momentum > 0)
+    return [sgd([{"params": others}], settings), thresholds]
 
 
 def penalty_of(
@@ -172,5 +170,4 @@ def penalty_of(
     """λ according to the settings: steered if there is a target, else constant."""
     if target is None:
         return FixedPenalty(settings.penalty, device)
-    unit = natural_penalty(settings.threshold_learning_rate, steps)
-    return SteeredPenalty(start, target, unit, steps, device)
+    return SteeredPenalty(start, target, settings.ramp, steps, device)
