@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import pandas as pd
@@ -35,6 +36,8 @@ def record(**changes: Any) -> RunRecord:
             "search": {"epochs": 6, "resource": "bops", "bit_sharing": True},
             "dq": {"epochs": 16},
             "haq": {"episodes": 60, "images": 2000},
+            "multipath": {"weight_share": 0.8},
+            "finetune": {"start": "searched"},
         },
         "settings_sha256": "a",
         "inputs": {},
@@ -152,6 +155,43 @@ def test_share_of_the_search_that_the_authors_run() -> None:
     assert shares["dq"] == 16 / 160
     assert shares["haq"] == pytest.approx(0.1 * 0.1)
     assert pd.isna(shares["fixed4"])
+
+
+@pytest.mark.parametrize(
+    ("method", "start", "epochs"),
+    [
+        ("sbs", "searched", 6 + 1),
+        ("sbs", "pretrained", 1),
+        ("dnas", "searched", 0.8 * 6 + 1),
+        ("dq", "pretrained", 16 + 1),  # never starts from anything else than its own weights
+        ("haq", "searched", 1),
+        ("fixed4", "searched", 1),
+    ],
+)
+def test_epochs_that_trained_the_network(method: str, start: str, epochs: float) -> None:
+    settings = record().settings | {"finetune": {"start": start}}
+    pair = [
+        record(stage=stage, method=method, settings=settings) for stage in ("search", "finetune")
+    ]
+    assert table1(collect(pair))["trained_epochs"].item() == pytest.approx(epochs)
+
+
+def test_how_searches_ended() -> None:
+    def searched(seed: int, flips: int, costs: list[float]) -> RunRecord:
+        points = [{"iteration": i, "settled_cost": cost} for i, cost in enumerate(costs)]
+        facts = {"target": 100.0, "found_cost": costs[-1], "landing_flips": flips}
+        return record(stage="search", seed=seed, trajectory=points, **facts)
+
+    steady, restless = [200.0] * 9 + [98.0] * 2, [200.0] * 8 + [90.0, 100.0, 110.0]
+    runs = collect(
+        [record(seed=0), record(seed=1), searched(0, 0, steady), searched(1, 3, restless)]
+    )
+    assert runs["found_over_target"].tolist() == [0.98, 1.1]
+    expected = [stdev([200.0, 98.0, 98.0]) / 132, 0.1]  # of the points 8 to 10
+    assert runs["settled_variation"].tolist() == pytest.approx(expected)
+    table = table1(runs)
+    assert table["landed_share"].item() == 0.5
+    assert "| 50 " in rendering(table, "Table 1")
 
 
 def test_rows_within_the_noise_share_a_letter() -> None:

@@ -21,6 +21,9 @@ SEARCH_COLUMNS = {
     "device": "search_device",
     "threads": "search_threads",
 }
+LAST = 0.8
+"""From this share of a search on, the cost of its policy should hardly change."""
+
 SHARE = "search_share"
 """Training effort of a search divided by that of its authors' search."""
 
@@ -37,7 +40,9 @@ def collect(records: Sequence[RunRecord]) -> pd.DataFrame:
 
     Search columns are empty for fixed precision and for pretraining, which have no search.
     ``resource`` is the cost that the search was steered to; empty for methods without such a cost.
-    ``bit_sharing`` is the setting of the search; empty without a search.
+    ``bit_sharing`` is the setting of the search; empty without a search. ``trained_epochs`` counts
+    the epochs of fine-tuning, and those of the search if fine-tuning goes on from its weights.
+    ``landing_flips`` and the columns beside it say how a search with gates ended.
 
     Args:
         records: records of all three stages, in any order.
@@ -79,7 +84,36 @@ def _row(record: RunRecord, search: RunRecord | None) -> dict[str, Any]:
     for name, column in SEARCH_COLUMNS.items():
         row[column] = getattr(search, name) if searched else None
     row["target"] = search.target if search else None
-    return row | (_of_settings(search) if search else {})
+    row["trained_epochs"] = _trained_epochs(record, search)
+    return row | (_of_settings(search) | _of_landing(search) if search else {})
+
+
+def _trained_epochs(record: RunRecord, search: RunRecord | None) -> float:
+    """Epochs that trained the weights of the network, in the search and after it."""
+    known = methods().get(record.method)
+    after = len(record.history)
+    if search is None or known is None or known.trained_epochs is None:
+        return after
+    goes_on = known.own_start or record.settings["finetune"]["start"] == "searched"
+    return after + (known.trained_epochs(search.settings) if goes_on else 0)
+
+
+def _of_landing(search: RunRecord) -> dict[str, Any]:
+    """How a search ended; empty without a target, and in records from before it was recorded."""
+    if search.landing_flips is None or search.found_cost is None or search.target is None:
+        return {}
+    return {
+        "found_over_target": search.found_cost / search.target,
+        "landing_flips": search.landing_flips,
+        "settled_variation": settled_variation(search),
+    }
+
+
+def settled_variation(search: RunRecord) -> float:
+    """Coefficient of variation of the settled gates' cost, over the last fifth of a search."""
+    steps = search.trajectory[-1]["iteration"]
+    costs = [p["settled_cost"] for p in search.trajectory if p["iteration"] >= LAST * steps]
+    return float(pd.Series(costs).std() / pd.Series(costs).mean())
 
 
 def _of_settings(search: RunRecord) -> dict[str, Any]:
@@ -98,5 +132,7 @@ def _of_settings(search: RunRecord) -> dict[str, Any]:
 def _columns() -> list[str]:
     first = ["scale", "dataset", *KEY, "top1", "top5", "bops", "bop_ratio"]
     first += ["memory_bytes", "memory_ratio", *SEARCH_COLUMNS.values(), "target", SHARE]
-    last = ["resource", "bit_sharing", "train_seconds", "train_device", "precision"]
+    last = ["resource", "bit_sharing", "trained_epochs"]
+    last += ["found_over_target", "landing_flips", "settled_variation"]
+    last += ["train_seconds", "train_device", "precision"]
     return [*first, *last, "git_revision", "settings_sha256", "dataset_sha256"]

@@ -35,6 +35,8 @@ def rendering(table: pd.DataFrame, title: str, resource: str = "bops") -> str:
         *_measured_how(scale, dataset),
         "Search cost is the time of one search on one device; the paper's device is a TITAN Xp.",
         "The share compares the training of a search with that in the method's own paper.",
+        "Epochs trained: all that the weights of the network were trained, in search and after it.",
+        "Landed: searches whose policy missed the target and was changed to meet it.",
         "Accuracy: mean ± sample standard deviation (number of seeds).",
         "",
         *(shown.to_markdown(index=False, disable_numparse=True), ""),
@@ -63,6 +65,8 @@ def _rendered(row: pd.Series, resource: str) -> dict[str, str]:
     cells = {"Network": row["network"], "Method": row["label"]}
     cells |= _costs(row, "", resource) | {"search (h)": number(row["search_hours"], 4)}
     cells["share of authors' search (%)"] = number(100 * row["search_share"], 1)
+    cells["epochs trained"] = number(row.get("trained_epochs"), 1)
+    cells["landed (%)"] = number(100 * row.get("landed_share", float("nan")), 0)
     cells["peak memory (MB)"] = number(row.get("search_peak_memory_mb"), 0)
     for metric, name in (("top1", "top-1 (%)"), ("top5", "top-5 (%)")):
         mean = _spread(row[f"{metric}_mean"], row.get(f"{metric}_std"))

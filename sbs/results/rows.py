@@ -28,7 +28,7 @@ def with_rows(runs: pd.DataFrame) -> pd.DataFrame:
     )
     for (network, row), group in named.groupby(["network", "row"]):
         variants = sorted(set(group["variant"]))
-        if len(variants) > 1:
+        if len(variants) > 1 and not _pools(group["method"].iloc[0]):
             raise SBSError(
                 f"several variants of {network} {row} in one table: {', '.join(variants)}; give "
                 "the table to only one of them (column tables of config/experiments.tsv)"
@@ -40,6 +40,11 @@ def label(method: str) -> str:
     """Label of a method; its name if the method is not installed."""
     known = methods().get(method)
     return known.label if known else method
+
+
+def _pools(method: str) -> bool:
+    known = methods().get(method)
+    return known is not None and known.pools_variants
 
 
 def _row(method: str, bit_sharing: bool | float | None) -> tuple[str, str]:

@@ -83,12 +83,20 @@ def _measured(group: pd.DataFrame) -> dict[str, Any]:
         "search_hours": group["search_device_hours"].mean(),
         "search_share": group["search_share"].mean(),
         "search_device": first["search_device"],
+        "trained_epochs": group["trained_epochs"].mean(),
+        "landed_share": _landed_share(group),
         "search_peak_memory_mb": group["search_peak_memory_bytes"].mean() / 1e6,
     }
     for metric in ("top1", "top5"):
         cells[f"{metric}_mean"] = group[metric].mean()
         cells[f"{metric}_std"] = group[metric].std(ddof=1)
     return cells | {"seeds": len(group)}
+
+
+def _landed_share(group: pd.DataFrame) -> float:
+    """Share of the searches whose policy a landing step had to change; NaN without such a step."""
+    flips = group["landing_flips"].dropna()
+    return float((flips > 0).mean())
 
 
 def _reduction(group: pd.DataFrame, ratio: str, cost: str) -> float:

@@ -25,6 +25,8 @@ COLUMNS = {
     "search_hours": "search_device_hours",
     "search_share": "search_share",
     "search_device": "search_device",
+    "trained_epochs": "trained_epochs",
+    "landed_share": "landing_flips",
     "search_peak_memory_mb": "search_peak_memory_bytes",
     "search_hours_over_sharing": "search_device_hours",
     "search_memory_over_sharing": "search_peak_memory_bytes",
