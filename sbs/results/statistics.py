@@ -9,50 +9,118 @@ from itertools import combinations
 from string import ascii_lowercase
 
 import pandas as pd
-from scipy import stats
+from scipy import optimize, stats
 
 LEVEL = 0.05
 """Two samples do not differ if the p-value of Welch's two-sided t-test is at least this."""
 
 CONFIDENCE = 1 - LEVEL
 
+NO_NOISE = 1e-12
+"""A standard error below this share of the effect is rounding."""
+
+POWER = 0.8
+"""Probability with which the smallest detectable difference would have been found."""
+
 Group = frozenset[str]
 
 
 @dataclass(frozen=True)
-class Interval:
-    """An effect with its confidence interval; the ends are NaN if there is no interval."""
+class Comparison:
+    """An effect with what the t-test says of it; all but the effect are NaN without repetitions.
+
+    Attributes:
+        effect: difference of means, or of mean logarithms.
+        error: standard error of the effect; 0 if no side has any noise.
+        freedom: degrees of freedom; NaN without noise.
+        paired: whether the two sides were compared seed by seed.
+    """
 
     effect: float
-    low: float
-    high: float
+    error: float
+    freedom: float
+    paired: bool
+
+    @property
+    def known(self) -> bool:
+        """Whether there are enough runs for an interval."""
+        return not math.isnan(self.error)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the confidence interval at the level of :data:`CONFIDENCE`."""
+        if self.error == 0 or not self.known:
+            return self.effect + self.error, self.effect + self.error
+        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom)) * self.error
+        return self.effect - reach, self.effect + reach
+
+    def p_value(self, bound: float) -> float:
+        """Two-sided p-value of the hypothesis that the effect is ``bound``."""
+        if not self.known:
+            return math.nan
+        if self.error == 0:
+            return float(self.effect == bound)
+        return float(2 * stats.t.sf(abs(self.effect - bound) / self.error, self.freedom))
+
+    @property
+    def detectable(self) -> float:
+        """The smallest effect that this test would have found with probability :data:`POWER`.
+
+        Two-sided at :data:`LEVEL`, for the noise that was measured.
+        """
+        if self.error == 0 or not self.known:
+            return self.error
+        critical = float(stats.t.ppf(1 - LEVEL / 2, self.freedom))
+
+        def lacking(shift: float) -> float:
+            return POWER - float(stats.nct.sf(critical, self.freedom, shift))
+
+        return float(optimize.brentq(lacking, 0, 10 * critical)) * self.error
 
 
-def interval(left: pd.Series, right: pd.Series, *, ratio: bool) -> Interval:
-    """Difference of means, or log ratio of geometric means, with Welch's confidence interval.
+def compare(left: pd.Series, right: pd.Series, *, ratio: bool) -> Comparison:
+    """Compare two samples by the difference of their means, or of their mean logarithms.
 
-    If all values of a side are equal, such as the cost at a fixed bitwidth, it has no variance.
+    If both have the same seeds, once each, the differences of a seed are tested, because runs of a
+    seed share the pretrained network and the order of the images. Otherwise it is Welch's test. A
+    side whose values are all equal, such as the cost at a fixed bitwidth, has no variance.
 
     Args:
-        left: values of one side, one per seed.
-        right: values of the other side, one per seed.
+        left: values of one side, by seed.
+        right: values of the other side, by seed.
         ratio: compare logarithms.
     """
     if ratio:
         left, right = left.map(math.log), right.map(math.log)
     effect = float(left.mean() - right.mean())
-    sizes = len(left), len(right)
-    if min(sizes) < 2:
-        return Interval(effect, math.nan, math.nan)
-    parts = [float(side.var(ddof=1)) / len(side) for side in (left, right)]
+    if min(len(left), len(right)) < 2:
+        return Comparison(effect, math.nan, math.nan, paired=False)
+    paired = all(side.index.is_unique for side in (left, right)) and set(left.index) == set(
+        right.index
+    )
+    samples = [left - right] if paired else [left, right]
+    parts = [float(sample.var(ddof=1)) / len(sample) for sample in samples]
     error = math.sqrt(sum(parts))
-    if error == 0:
-        return Interval(effect, effect, effect)
+    if error <= NO_NOISE * max(1.0, abs(effect)):
+        return Comparison(effect, 0.0, math.nan, paired)
+    sizes = [len(sample) for sample in samples]
     freedom = sum(parts) ** 2 / sum(
         part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True)
     )
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    return Interval(effect, effect - reach, effect + reach)
+    return Comparison(effect, error, freedom, paired)
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """p-values after Holm's correction for their number (Holm 1979).
+
+    The chance that any true hypothesis of the family is rejected stays below the level.
+    """
+    adjusted: dict[str, float] = {}
+    largest = 0.0
+    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
+        adjusted[name] = largest
+    return adjusted
 
 
 def tie(first: pd.Series, second: pd.Series) -> bool | None:

@@ -44,6 +44,8 @@ def cells(row: pd.Series) -> dict[str, str]:
         "published": _number(row.get("published"), digits),
         "measured": _number(row.get("measured"), digits),
         "95 % interval": interval,
+        "smallest detectable": _number(row.get("detectable"), digits),
+        "p (Holm)": _number(row.get("p_holm"), 3),
         "published values": _sides(row, "published"),
         "measured values": _measured(row),
         "where": str(row["where"]),

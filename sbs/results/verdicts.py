@@ -1,11 +1,16 @@
 """Judge the paper's claims by run records.
 
 A claim about runs compares two sides over seeds: accuracies by their difference in points, costs by
-their ratio. Both get Welch's confidence interval; for ratios it is computed on the logarithm. A
-claim holds if the whole interval is on its side, and fails if the whole interval is on the other
-side. In between, or if a side has a single seed, it is too close to call. Exception: full precision
-is the network that all runs start from, so a single run of it counts as exact. Each interval is at
-95 % and not corrected for multiple comparisons.
+their ratio, which is computed on the logarithm. A t-test compares the effect with the claim's
+bound, seed by seed where both sides have the same seeds (:func:`sbs.results.statistics.compare`).
+The p-values of all claims about one table are corrected together, by Holm's method. A claim holds
+if its corrected p-value is below the level and the effect is on its side, and fails if it is on the
+other side. Otherwise, or if a side has a single seed, it is too close to call; the smallest
+detectable effect then says how close. Exception: full precision is the network that all runs start
+from, so a single run of it counts as exact.
+
+A search lands on the cost of its target, and fixed bits have the cost that they have. If that is
+so on both sides of a claim about costs, the comparison is set by design, and no evidence.
 
 A scale can give one method a larger share of its authors' search than another. Then the times of
 the two searches are not comparable. So a verdict on search times must be the same for the measured
@@ -15,6 +20,8 @@ times and for the times divided by these shares; otherwise the claim is too clos
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -23,9 +30,12 @@ from sbs.registry.methods import methods
 from sbs.results.claims import GAIN, Claim
 from sbs.results.collect import SHARE
 from sbs.results.published import published_rows
-from sbs.results.statistics import Interval, interval
+from sbs.results.quantities import COSTS
+from sbs.results.statistics import LEVEL, Comparison, compare, holm
 
-HOLDS, FAILS, CLOSE, NOT_RUN = "holds", "fails", "too close to call", "not run at this scale"
+HOLDS, FAILS, CLOSE = "holds", "fails", "too close to call"
+DESIGN, NOT_RUN = "set by design", "not run at this scale"
+VERDICTS = (HOLDS, FAILS, CLOSE, DESIGN, NOT_RUN)
 
 
 def judge(
@@ -46,28 +56,44 @@ def judge(
     Raises:
         SBSError: a claim names a statement or published values that do not exist.
     """
-    return pd.DataFrame([_row(claim, runs, theory, published) for claim in claims])
+    rows = [_row(claim, runs, theory, published) for claim in claims]
+    judged = [_Judged(claim, row) for claim, row in zip(claims, rows, strict=True) if "p" in row]
+    for family in {one.family for one in judged}:
+        members = {one.claim.id: one for one in judged if one.family == family}
+        corrected = holm({name: one.row["p"] for name, one in members.items()})
+        for name, one in members.items():
+            one.row.update({"p_holm": corrected[name], "claims_in_family": len(members)})
+            one.row["verdict"] = verdict(one.claim, one.row["effect"], corrected[name])
+    return pd.DataFrame(rows).drop(columns="effect", errors="ignore")
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A claim with a p-value, and its row."""
+
+    claim: Claim
+    row: dict[str, Any]
+
+    @property
+    def family(self) -> str:
+        """Claims that are corrected together: those about one table of the paper."""
+        return self.claim.published[0] if self.claim.published else "others"
 
 
 def score(verdicts: pd.DataFrame) -> dict[str, int]:
     """Number of claims with each verdict."""
-    return {
-        name: int((verdicts["verdict"] == name).sum()) for name in (HOLDS, FAILS, CLOSE, NOT_RUN)
-    }
+    return {name: int((verdicts["verdict"] == name).sum()) for name in VERDICTS}
 
 
-def verdict(claim: Claim, found: Interval) -> str:
-    """Verdict from the position of the interval relative to the claim's bound."""
-    if math.isnan(found.low):
+def verdict(claim: Claim, effect: float, p_value: float) -> str:
+    """Verdict from the effect, on the scale of the test, and its corrected p-value."""
+    rising = claim.relation in ("more", "at least")
+    if effect == claim.bound and p_value == 1:
+        # Equal without noise: enough for "at least" and "at most", not for "more" and "less".
+        return HOLDS if claim.value is not None else FAILS
+    if p_value >= LEVEL:
         return CLOSE
-    bound = claim.bound
-    if claim.relation == "less":
-        return HOLDS if found.high < bound else FAILS if found.low >= bound else CLOSE
-    if claim.relation == "more":
-        return HOLDS if found.low > bound else FAILS if found.high <= bound else CLOSE
-    if claim.relation == "at most":
-        return HOLDS if found.high <= bound else FAILS if found.low > bound else CLOSE
-    return HOLDS if found.low >= bound else FAILS if found.high < bound else CLOSE
+    return HOLDS if (effect > claim.bound) == rising else FAILS
 
 
 def _row(
@@ -95,31 +121,63 @@ def _measured(claim: Claim, runs: pd.DataFrame) -> dict[str, object]:
     sides = _sides(claim, runs, quantity.column)
     if not all(len(side) for side in sides):
         return {"verdict": NOT_RUN}
-    found = interval(*sides, ratio=not quantity.points)
+    found = compare(*sides, ratio=not quantity.points)
     shown = (lambda v: v) if quantity.points else math.exp
-    decided = verdict(claim, found)
-    shares: dict[str, float] = {}
-    if claim.metric == "search_time":
-        decided, shares = _at_equal_shares(claim, runs, sides, decided)
-    return shares | {
+    low, high = found.interval
+    cells: dict[str, object] = {
         "measured_left": float(sides[0].mean()) / quantity.scale,
         "measured_right": float(sides[1].mean()) / quantity.scale,
         "measured": shown(found.effect),
-        "low": shown(found.low),
-        "high": shown(found.high),
+        "low": shown(low),
+        "high": shown(high),
+        "detectable": shown(found.detectable),
+        "paired": found.paired,
         "seeds": min(side.index.nunique() for side in sides),
-        "verdict": decided,
+        "verdict": CLOSE,
     }
+    if _by_design(claim, runs):
+        return cells | {"verdict": DESIGN}
+    if not found.known:
+        return cells
+    p_value = found.p_value(claim.bound)
+    if claim.metric == "search_time":
+        p_value, shares = _at_equal_shares(claim, runs, found)
+        cells |= shares
+    return cells | {"effect": found.effect, "p": p_value}
+
+
+def _by_design(claim: Claim, runs: pd.DataFrame) -> bool:
+    """Whether both sides of a claim about costs have the cost that they were given."""
+    if claim.metric is None or claim.metric not in COSTS:
+        return False
+    assert claim.left is not None
+    assert claim.right is not None
+    resource = claim.metric
+    return all(_is_given(_rows(runs, name), resource) for name in (claim.left, claim.right))
+
+
+def _is_given(rows: pd.DataFrame, resource: str) -> bool:
+    known = methods().get(str(rows["method"].iloc[0]))
+    if known is None:
+        return False
+    if known.lands:
+        return bool((rows["resource"] == resource).all() and rows["target"].notna().all())
+    return not (known.bits or known.filters)
 
 
 def _at_equal_shares(
-    claim: Claim, runs: pd.DataFrame, sides: list[pd.Series], decided: str
-) -> tuple[str, dict[str, float]]:
-    """The verdict, if it is the same after division by the shares; and the share of each side."""
-    shares = _sides(claim, runs, SHARE)
-    whole = interval(sides[0] / shares[0], sides[1] / shares[1], ratio=True)
-    means = {"share_left": float(shares[0].mean()), "share_right": float(shares[1].mean())}
-    return decided if verdict(claim, whole) == decided else CLOSE, means
+    claim: Claim, runs: pd.DataFrame, found: Comparison
+) -> tuple[float, dict[str, float]]:
+    """The larger p-value of the times as measured and divided by the shares; and the shares.
+
+    It is 1 if the two effects lie on different sides of the bound.
+    """
+    left, right = (float(side.mean()) for side in _sides(claim, runs, SHARE))
+    # Dividing by constants shifts the log of the ratio.
+    whole = replace(found, effect=found.effect - math.log(left / right))
+    one_side = (found.effect - claim.bound) * (whole.effect - claim.bound) > 0
+    p_value = max(found.p_value(claim.bound), whole.p_value(claim.bound)) if one_side else 1.0
+    return p_value, {"share_left": left, "share_right": right}
 
 
 def _sides(claim: Claim, runs: pd.DataFrame, column: str) -> list[pd.Series]:
@@ -133,15 +191,21 @@ def _values(runs: pd.DataFrame, name: str, column: str) -> pd.Series:
     if GAIN in name:
         first, second = (_values(runs, part, column) for part in name.split(GAIN))
         return (first - second).dropna()
-    network, method, *variant = name.split()
-    chosen = runs[
-        (runs["network"] == network)
-        & (runs["method"] == method)
-        & (runs["variant"] == (variant[0] if variant else "default"))
-    ].set_index("seed")
+    chosen = _rows(runs, name).set_index("seed")
     values = chosen.get(column, pd.Series(dtype=float)).dropna()
-    exact = len(values) == 1 and _is_start(method)
+    exact = len(values) == 1 and _is_start(name.split()[1])
     return pd.concat([values, values]) if exact else values
+
+
+def _rows(runs: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The runs of a row of the sheet, and its other variants with this target if it pools them."""
+    network, method, *variant = name.split()
+    all_variants = runs[(runs["network"] == network) & (runs["method"] == method)]
+    chosen = all_variants[all_variants["variant"] == (variant[0] if variant else "default")]
+    known = methods().get(method)
+    if known is None or not known.pools_variants:
+        return chosen
+    return all_variants[all_variants["target"].isin(chosen["target"])]
 
 
 def _is_start(method: str) -> bool:
