@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 
 from sbs.errors import SBSError
 from sbs.plots.figure4 import draw_figure4
+from sbs.plots.rewards import reward_curve
 from sbs.plots.theory import draw_error_bound
 from sbs.plots.trajectory import save_svg, search_trajectory
 from sbs.provenance.records import RunRecord
@@ -35,6 +36,32 @@ def test_a_trajectory_has_a_panel_for_all_that_the_search_chooses(record: RunRec
 def test_a_record_without_a_trajectory_is_refused(record: RunRecord) -> None:
     with pytest.raises(SBSError, match="no search trajectory"):
         search_trajectory(record.model_copy(update={"trajectory": []}))
+
+
+@pytest.fixture
+def haq() -> RunRecord:
+    return RunRecord.load(MEASURED / "search/resnet20/haq/default/seed-0/search.json")
+
+
+def test_the_reward_curve_shows_every_episode_and_the_warm_up(haq: RunRecord) -> None:
+    figure = reward_curve(haq)
+    axis = figure.axes[0]
+    rewards = [entry["reward"] for entry in haq.history]
+    drawn = axis.collections[0].get_offsets()
+    assert [point[1] for point in drawn] == pytest.approx(rewards)
+    labels = axis.get_legend_handles_labels()[1]
+    assert labels == [
+        "an episode",
+        "mean of the last 10",
+        "warm-up: random policies",
+        "best of the warm-up",
+    ]
+    plt.close(figure)
+
+
+def test_a_record_without_rewards_is_refused(record: RunRecord) -> None:
+    with pytest.raises(SBSError, match="no rewards"):
+        reward_curve(record)
 
 
 @pytest.mark.parametrize("name", ["trajectory", "fig2", "fig4"])
