@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from sbs.config.scale import STAGES, Scale
+from sbs.registry.methods import section_types
 from tests.conftest import ROOT
 from tests.test_workflow import edit, environment
 
@@ -149,7 +150,7 @@ def test_every_section_of_the_scale_is_watched_by_the_stage_that_reads_it() -> N
         name: {key for entry in stage.get("params", []) for keys in entry.values() for key in keys}
         for name, stage in stages().items()
     }
-    peers = {"multipath", "dq", "haq"}
+    peers = set(section_types())
     for name, sections in STAGES.items():
         needed = {*sections, *(peers if name == "search" else ())}
         if name != "fetch":

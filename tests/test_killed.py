@@ -33,6 +33,9 @@ SEARCHES: dict[str, tuple[str, dict[str, Any]]] = {
     "dq": ("dq", {}),
     "haq": ("haq", {}),
     "fixed4": ("fixed4", {}),
+    "random": ("random", {}),
+    "cost-only": ("cost-only", {}),
+    "cost-only-q": ("cost-only-q", {}),
 }
 
 

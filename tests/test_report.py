@@ -41,16 +41,16 @@ def test_claims_are_counted_and_marked(tmp_path: Path) -> None:
     path = tmp_path / "claims.csv"
     path.write_text(
         "id,claim,where,metric,unit,published_left,published_right,published,"
-        "measured_left,measured_right,measured,low,high,verdict\n"
-        "a,A <b> claim.,Abstract,bops,M,2.0,1.0,2.0,649.5,433,1.5,1.2,1.8,holds\n"
-        "b,Another.,Table 1,top1,%,,,,67.5,67,0.5,,,too close to call\n"
-        "c,A third.,Table 9,top1,%,,,,,,,,,not run at this scale\n"
+        "measured_left,measured_right,measured,low,high,detectable,p_holm,verdict\n"
+        "a,A <b> claim.,Abstract,bops,M,2.0,1.0,2.0,649.5,433,1.5,1.2,1.8,1.1,0.012,holds\n"
+        "b,Another.,Table 1,top1,%,,,,67.5,67,0.5,,,,,too close to call\n"
+        "c,A third.,Table 9,top1,%,,,,,,,,,,,not run at this scale\n"
     )
     body = shown(path, "Claims")
     assert '<li class="verdict holds"><b>1</b> holds</li>' in body
     assert '<li class="verdict fails"><b>0</b> fails</li>' in body
     assert "A &lt;b&gt; claim." in body
-    first = ["2.000", "1.500", "1.200 to 1.800", "2 : 1 M", "649.5 : 433 M", "Abstract"]
+    first = ["2.000", "1.500", "1.200 to 1.800", "1.100", "0.012", "2 : 1 M", "649.5 : 433 M", "Abstract"]
     assert "".join(f"<td>{cell}</td>" for cell in first) in body
     assert "<td>0.50</td><td>one seed</td><td></td><td>67.5 : 67 %</td>" in body
 

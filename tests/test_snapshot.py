@@ -114,7 +114,7 @@ def test_a_scale_without_snapshot_ends_with_one_message(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("seeds", "goal", "runs"),
-    [([0, 1], "table1", 7), ([0], "table5", 1)],
+    [([0, 1], "table1", 10), ([0], "table5", 1)],
     ids=["more seeds", "another table"],
 )
 def test_an_unfinished_scale_goes_on_elsewhere_without_repeating_runs(

@@ -169,11 +169,12 @@ def test_table_1_on_real_digits_is_the_same_after_a_kill(copy: Path) -> None:
 
     same = [name for name in whole if not name.startswith(("search_", "published_search"))]
     pd.testing.assert_frame_equal(whole[same], again[same], check_exact=True)
-    assert list(whole["method"]) == [*("fp", "fixed4", "dq", "haq", "dnas"), *SEARCHES_OF_SBS]
-    assert whole["seeds"].eq(1).all()
+    controls = ["fp", "fixed32", "fixed4", "random"]
+    assert list(whole["method"]) == [*controls, "dq", "haq", "dnas", *SEARCHES_OF_SBS]
     rows = whole.set_index("method")
-    assert rows["search_hours"].drop(["fp", "fixed4"]).gt(0).all()
-    targets = dict.fromkeys(("dnas", *SEARCHES_OF_SBS), rows.loc["fixed4", "bops_m"])
+    assert rows.pop("seeds").eq(1).drop("random").all()  # two policies a seed
+    assert rows["search_hours"].drop(controls).gt(0).all()
+    targets = dict.fromkeys(("random", "dnas", *SEARCHES_OF_SBS), rows.loc["fixed4", "bops_m"])
     targets["sbs_p"] = 0.7 * rows.loc["fp", "bops_m"]
     for name, target in targets.items():
         assert 0.95 * target <= rows.loc[name, "bops_m"] <= target
