@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
 from sbs.config.experiments import LABEL
 from sbs.errors import SBSError
@@ -20,7 +16,6 @@ from sbs.registry.networks import networks
 from sbs.results.claims import GAIN, Claim, load_claims
 from sbs.results.collect import collect
 from sbs.results.scoreboard import scoreboard, updated
-from sbs.results.statistics import compare, holm
 from sbs.results.verdict_rendering import cells, rendering
 from sbs.results.verdicts import CLOSE, DESIGN, FAILS, HOLDS, NOT_RUN, judge, score, verdict
 from sbs.theory import convergence, statements, toy
@@ -100,61 +95,6 @@ def test_verdicts_follow_the_interval() -> None:
     missing = judged(ACCURACY, runs(sbs=[99.0, 99.5]))
     assert missing["verdict"] == NOT_RUN
     assert pd.isna(missing.get("measured"))
-
-
-@given(
-    st.lists(st.floats(50, 90), min_size=2, max_size=6),
-    st.lists(st.floats(50, 90), min_size=2, max_size=6),
-)
-def test_the_comparison_is_scipys(left: list[float], right: list[float]) -> None:
-    """Paired where the seeds are the same, Welch's otherwise."""
-    if max(pd.Series(left).std(), pd.Series(right).std()) < 1e-3:
-        return
-    apart = pd.Series(right, index=range(10, 10 + len(right)))
-    found = compare(pd.Series(left), apart, ratio=False)
-    moments = [(pd.Series(s).mean(), pd.Series(s).std(), len(s)) for s in (left, right)]
-    welch = stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False)
-    assert not found.paired
-    assert found.p_value(0.0) == pytest.approx(welch.pvalue, abs=1e-9)
-    low, high = found.interval
-    if abs(welch.pvalue - 0.05) > 1e-6:
-        assert (low > 0 or high < 0) == (welch.pvalue < 0.05)
-    size = min(len(left), len(right))
-    first, second = pd.Series(left[:size]), pd.Series(right[:size])
-    if (first - second).std() > 1e-3:
-        pairs = compare(first, second, ratio=False)
-        assert pairs.paired
-        want = stats.ttest_rel(first, second).pvalue
-        assert pairs.p_value(0.0) == pytest.approx(want, abs=1e-9)
-
-
-def test_pairing_removes_what_the_seeds_share() -> None:
-    shared = pd.Series([60.0, 65.0, 70.0])
-    found = compare(shared + pd.Series([1.0, 1.1, 0.9]), shared, ratio=False)
-    assert found.p_value(0.0) < 0.01
-    apart = compare(shared + 1.0, shared.set_axis([5, 6, 7]), ratio=False)
-    assert apart.p_value(0.0) > 0.5
-
-
-@pytest.mark.parametrize("seeds", [2, 3, 5])
-def test_the_smallest_detectable_effect_is_found_in_four_of_five_repetitions(seeds: int) -> None:
-    generator = np.random.default_rng(0)
-    true = compare(
-        pd.Series([0.0, *[1.0] * (seeds - 1)]), pd.Series([0.0] * seeds), ratio=False
-    ).error
-    noise = true * np.sqrt(seeds)
-    sample = pd.Series(stats.norm.ppf((np.arange(seeds) + 0.5) / seeds))
-    sample = noise * (sample - sample.mean()) / sample.std()
-    shift = compare(sample, 0 * sample, ratio=False).detectable
-    draws = generator.normal(shift, noise, (4000, seeds))
-    rejected = stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05
-    assert rejected.mean() == pytest.approx(0.8, abs=0.02)
-
-
-def test_holm_by_hand() -> None:
-    found = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
-    assert found == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
-    assert holm({"a": 0.9, "b": 0.8}) == {"b": 1.0, "a": 1.0}
 
 
 def test_claims_of_one_table_are_corrected_together() -> None:

@@ -36,9 +36,9 @@ from sbs.provenance.records import RunRecord
 from sbs.quantization.packing import pack, unpack
 from sbs.registry.methods import method, searching_methods
 from tests.emulated_gpu import GPU, NAME, emulated_gpu, on_gpu
+from tests.gated import IMAGE, SHAPES, exact, space_of
 from tests.test_engine import shortened
 from tests.test_killed import Killed, kill_before_outputs
-from tests.test_search import IMAGE, SHAPES, exact, space_of
 
 # One method of a family stands for all of it.
 NAMES = list({method(name).line: name for name in reversed(searching_methods())}.values())

@@ -25,8 +25,8 @@ from sbs.networks import build_network
 from sbs.policy import uniform_policy
 from sbs.registry.methods import method
 from sbs.surgery.networks import quantized_network
+from tests.gated import step
 from tests.searches import context_of
-from tests.test_search import step
 
 CPU = torch.device("cpu")
 IMAGE = (1, 8, 8)

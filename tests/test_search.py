@@ -2,91 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from sbs.config.scale import Scale
 from sbs.config.target import Target
-from sbs.cost.exact import policy_cost
 from sbs.cost.expected import ExpectedCost
-from sbs.cost.trace import trace_layers
 from sbs.errors import SBSError
-from sbs.methods.penalty import BAND, FixedPenalty, SteeredPenalty
-from sbs.methods.single_path.landing import land
-from sbs.methods.single_path.shares import OpenShares
+from sbs.methods.penalty import BAND, SteeredPenalty
 from sbs.methods.single_path.task import SearchTask
-from sbs.networks import build_network, get_spec
 from sbs.nn.bit_gate import BitGate
 from sbs.nn.filter_gate import Placement
-from sbs.policy import Bitwidths, Policy, uniform_policy
+from sbs.policy import uniform_policy
 from sbs.quantization.gates import group_metrics, ranks
-from sbs.surgery.search import SearchSpace, search_network
+from sbs.surgery.search import SearchSpace
 from tests.devices import DEVICE
+from tests.gated import IMAGE, NAMES, SHAPES, exact, space_of, step, task_of, thresholds
 
 pytestmark = pytest.mark.device
-
-IMAGE = (1, 8, 8)
-SHAPES = trace_layers(build_network("resnet20", 10, 1), IMAGE)
-NAMES = [shape.name for shape in SHAPES]
-
-
-def space_of(
-    *, quantize: bool = True, prune: bool = True, placement: Placement = "reader"
-) -> SearchSpace:
-    model = build_network("resnet20", 10, 1)
-    for norm in model.modules():  # the last norm of a block would hide the block at the start
-        if isinstance(norm, nn.BatchNorm2d):
-            nn.init.uniform_(norm.weight, 0.5, 1.5)
-    return search_network(
-        model,
-        get_spec("resnet20"),
-        uniform_policy("resnet20", NAMES, 8 if quantize else 32),
-        bitwidths=Bitwidths((2, 4, 8)) if quantize else None,
-        group_size=4 if prune else None,
-        metric="rank",
-        placement=placement,
-    )
-
-
-def exact(space: SearchSpace, policy: Policy) -> float:
-    return policy_cost(SHAPES, space.prunables, policy, "bops")
-
-
-def task_of(space: SearchSpace, scale: Scale, penalty: float, **changes: object) -> SearchTask:
-    cost = ExpectedCost(space, SHAPES, "bops", propagate=True, device=DEVICE)
-    settings = scale.search.model_copy(update=changes)
-    return SearchTask(space, cost, FixedPenalty(penalty, DEVICE), settings, steps=100)
-
-
-def step(
-    task: SearchTask, iteration: int, images: Tensor | None = None, labels: Tensor | None = None
-) -> None:
-    images = torch.rand(8, *IMAGE) if images is None else images
-    labels = torch.arange(8) if labels is None else labels
-    for optimizer in task.optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    task.model.train()
-    task.before_forward(iteration)
-    task.loss(images, labels).backward()  # type: ignore[no-untyped-call]
-    for optimizer in task.optimizers:
-        optimizer.step()
-
-
-def thresholds(space: SearchSpace) -> Iterator[tuple[str, Tensor]]:
-    for name, layer in space.layers.items():
-        if layer.weight_gate is not None:
-            yield f"weights {name}", layer.weight_gate.thresholds.detach().clone()
-        if layer.activation_gate is not None:
-            yield f"activations {name}", layer.activation_gate.thresholds.detach().clone()
-    for name, gate in space.filter_gates.items():
-        yield f"filters {name}", gate.threshold.detach().clone()
 
 
 @pytest.mark.parametrize(
@@ -142,167 +78,6 @@ def test_sbs_q_prunes_nothing_and_sbs_p_quantizes_nothing(quantize: bool, prune:
     space = space_of(quantize=quantize, prune=prune)
     kinds = {name.split()[0] for name, _ in thresholds(space)}
     assert kinds == ({"weights", "activations"} if quantize else {"filters"})
-
-
-def test_steered_penalty_follows_its_set_point() -> None:
-    """λ grows while the cost is above, shrinks while it is below, and reopens gates far below."""
-
-    def course(cost: float, progress: float) -> list[float]:
-        penalty = SteeredPenalty(1000.0, 250.0, 0.2, 100, DEVICE)
-        value = torch.tensor(cost, dtype=torch.float64)
-        return [float(penalty(value, progress)) for _ in range(20)]
-
-    at_start = course(1000.0, 0.0)
-    assert at_start == pytest.approx([at_start[0]] * 20)
-    assert at_start[0] > 0
-    for cost, progress in ((1000.0, 0.1), (1000.0, 1.0), (260.0, 1.0)):
-        values = course(cost, progress)
-        assert all(low < high for low, high in pairwise(values))
-    slightly_below = course(240.0, 1.0)
-    assert all(high > low > 0 for high, low in pairwise(slightly_below))
-    assert all(value < 0 for value in course(200.0, 1.0))
-
-
-class Plant:
-    """400 gates with benefits over a factor of 100, and noise; thresholds move as Adam does."""
-
-    def __init__(self, benefit: float) -> None:
-        self.benefits = benefit * torch.logspace(-1, 1, 400, dtype=torch.float64)
-        self.metrics = 0.05 + 0.1 * torch.rand(400, dtype=torch.float64)
-        self.thresholds = torch.zeros(400, dtype=torch.float64)
-        self.noise = 3 * benefit
-
-    def open(self) -> Tensor:
-        return (self.thresholds <= self.metrics).double()
-
-    def cost(self) -> Tensor:
-        return 1 + 3 * self.open().mean()
-
-    def step(self, penalty: float) -> None:
-        noise = self.noise * torch.randn(400, dtype=torch.float64)
-        gradient = penalty - self.benefits * (1 - self.open()) + noise
-        size = (gradient.square() + self.benefits.square() + self.noise**2).sqrt()
-        self.thresholds += 0.002 * gradient / size
-
-
-@pytest.mark.parametrize("benefit", [1e-3, 1e-2, 1.0])
-def test_steered_penalty_finds_the_size_of_what_it_is_weighed_against(benefit: float) -> None:
-    """The mean cost meets the set-point, whatever the size of the benefits."""
-    steps, plant, costs = 1000, Plant(benefit), []
-    penalty = SteeredPenalty(4.0, 2.0, 0.2, steps, DEVICE)
-    for number in range(steps):
-        costs.append(float(plant.cost()))
-        plant.step(float(penalty(plant.cost(), number / steps)))
-    late = costs[2 * steps // 3 :]
-    assert sum(late) / len(late) == pytest.approx(2.0 * (1 - BAND / 2), rel=0.035)
-
-
-def test_the_correction_moves_the_cost_of_the_policy_into_the_band() -> None:
-    """The policy costs 7 % more than the gates on average, as in ResNet-20 at 3 bits."""
-    steps, ratio, plant, costs = 1000, 1.07, Plant(0.01), []
-    penalty = SteeredPenalty(4.0, 2.0, 0.2, steps, DEVICE)
-    for number in range(steps):
-        costs.append(float(plant.cost()))
-        plant.step(float(penalty(plant.cost(), number / steps)))
-        recent = sum(costs[-50:]) / len(costs[-50:])
-        settled = torch.tensor(ratio * recent, dtype=torch.float64)
-        penalty.correct(settled, number / steps, 1 / steps)
-    assert (1 - BAND) * 2.0 <= ratio * sum(costs[-50:]) / 50 <= 2.0
-
-
-def shares_at_random(space: SearchSpace) -> OpenShares:
-    shares = OpenShares(space, window=10)
-    for name, mean in vars(shares.mean).items():
-        drawn = torch.rand_like(mean)
-        # As in a search: no gate is open more often than the one before it.
-        mean.copy_(drawn if name == "groups" else drawn.sort(dim=1, descending=True).values)
-    return shares
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10_000), st.floats(0.15, 0.95))
-def test_landing_never_exceeds_the_target_and_stays_in_the_band(seed: int, share: float) -> None:
-    """From any state of the gates, for any target between the cheapest and the open network."""
-    torch.manual_seed(seed)
-    space = space_of()
-    shares = shares_at_random(space)
-    target = share * exact(space, uniform_policy("resnet20", NAMES, 8))
-    landing = land(shares, target, lambda found: exact(space, found))
-    assert (1 - BAND) * target <= exact(space, landing.policy) <= target
-    inside = (1 - BAND) * target <= exact(space, shares.policy()) <= target
-    assert (landing.flips == 0) == inside
-    if inside:
-        assert landing.policy == shares.policy()
-
-
-def test_landing_flips_the_least_decided_gates() -> None:
-    space = space_of()
-    shares = OpenShares(space, window=10)
-    for mean in vars(shares.mean).values():
-        mean.fill_(0.9)
-    searched = [name for name, side, _ in space.bit_gates() if side == "weight_bits"]
-    shares.mean.weight_bits[searched.index("layer2.1.conv2"), 1] = 0.6
-    full = exact(space, uniform_policy("resnet20", NAMES, 8))
-    landing = land(shares, full - 1, lambda found: exact(space, found))
-    assert landing.flips == 1
-    assert landing.policy.layers["layer2.1.conv2"].weight_bits == 4
-    shares.mean.groups[5] = 0.55  # of layer1.1.conv1, the second of its four groups
-    landing = land(shares, full - 1, lambda found: exact(space, found))
-    assert landing.flips == 1
-    kept = landing.policy.layers["layer1.1.conv1"].kept
-    assert kept is not None
-    assert set(range(16)) - set(kept) == {4, 5, 6, 7}
-
-
-@pytest.mark.parametrize(
-    ("window", "closed", "bits"),
-    [(3, (), 8), (3, (3, 4), 8), (3, (1, 2, 3, 4), 4), (0, (1, 2, 3, 4), 8)],
-)
-def test_the_policy_has_the_gates_that_were_open_in_most_steps(
-    window: float, closed: tuple[int, ...], bits: int
-) -> None:
-    """Here the gate to 8 bits of one tensor, which is open in the last step."""
-    space = space_of()
-    shares = OpenShares(space, window)
-    gate = space.layers["layer1.0.conv1"].weight_gate
-    assert gate is not None
-    for number in range(6):
-        gate.gates = torch.tensor([1.0, float(number not in closed)], device=DEVICE)
-        shares.update(space.state())
-    assert shares.policy().layers["layer1.0.conv1"].weight_bits == bits
-
-
-def test_a_gate_behind_a_closed_one_counts_as_closed() -> None:
-    space = space_of()
-    shares = OpenShares(space, window=1)
-    gate = space.layers["layer1.0.conv1"].activation_gate
-    assert gate is not None
-    gate.gates = torch.tensor([0.0, 1.0], device=DEVICE)
-    shares.update(space.state())
-    assert shares.mean.activation_bits[0].tolist() == [0.0, 0.0]
-    assert shares.policy().layers["layer1.0.conv1"].activation_bits == 2
-
-
-def test_shares_by_layer_and_after_a_resume() -> None:
-    space = space_of()
-    shares = shares_at_random(space)
-    found = shares.by_layer()
-    assert found["weight_bits"]["layer1.0.conv1"] == pytest.approx(
-        shares.mean.weight_bits[0].tolist(), abs=1e-4
-    )
-    assert [len(groups) for groups in found["groups"].values()] == [4] * 3 + [8] * 3 + [16] * 3
-    resumed = OpenShares(space_of(), window=10)
-    resumed.load_state_dict(shares.state_dict())
-    assert resumed.by_layer() == found
-    assert resumed.policy() == shares.policy()
-
-
-def test_some_group_is_always_kept() -> None:
-    space = space_of()
-    shares = OpenShares(space, window=10)
-    shares.mean.groups.uniform_(0, 0.4)
-    shares.mean.groups[:4] = torch.tensor([0.1, 0.4, 0.3, 0.2], device=DEVICE)
-    assert shares.policy().layers["layer1.0.conv1"].kept == (4, 5, 6, 7)
 
 
 @pytest.mark.parametrize("placement", ["reader", "norm"])

@@ -9,14 +9,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sbs.errors import SBSError
 from sbs.provenance.records import RunRecord
 from sbs.results.collect import collect, write_runs
 from sbs.results.rendering import ONE_RUN, rendering
-from sbs.results.statistics import letters, tie
 from sbs.results.tables import table5, table_of_runs
 from tests.conftest import ROOT
 
@@ -212,59 +209,6 @@ def test_rows_within_the_noise_share_a_letter() -> None:
 def test_a_table_of_single_runs_has_no_groups() -> None:
     text = rendering(table1(collect([record(), record(method="dq")])), "Table 1")
     assert "top-1 group" not in text.split("Top-1 group")[0]
-
-
-def around(*means: float) -> dict[str, pd.Series]:
-    """Samples of the names 1, 2 ... with the same spread."""
-    shifts = pd.Series([-1.0, 0.0, 1.0])
-    return {str(n): mean + shifts for n, mean in enumerate(means, start=1)}
-
-
-@pytest.mark.parametrize(
-    ("samples", "expected"),
-    [
-        # Neighbours tie, the ends differ: ties are not transitive.
-        (around(90, 92, 94), {"1": "b", "2": "a b", "3": "a"}),
-        (around(90, 92, 94, 96), {"1": "c", "2": "b c", "3": "a b", "4": "a"}),
-        (around(80, 90, 90), {"1": "b", "2": "a", "3": "a"}),
-        (around(80), {"1": "a"}),
-        (around(80) | {"one": pd.Series([80.0])}, {"1": "a", "one": ""}),
-        ({"one": pd.Series([80.0])}, {"one": ""}),
-    ],
-)
-def test_letters_by_hand(samples: dict[str, pd.Series], expected: dict[str, str]) -> None:
-    assert letters(samples) == expected
-
-
-@given(
-    st.dictionaries(
-        st.text("abcdefgh", min_size=1, max_size=2),
-        st.lists(st.floats(60, 70), min_size=1, max_size=4).map(pd.Series),
-        max_size=7,
-    )
-)
-def test_two_samples_share_a_letter_exactly_if_they_tie(samples: dict[str, pd.Series]) -> None:
-    shown = {name: set(text.split()) for name, text in letters(samples).items()}
-    for one in samples:
-        assert bool(shown[one]) == (len(samples[one]) > 1)
-        for other in samples:
-            if one != other:
-                assert bool(shown[one] & shown[other]) == bool(tie(samples[one], samples[other]))
-
-
-@given(st.lists(st.floats(60, 70), min_size=3, max_size=6), st.floats(5, 20))
-def test_a_tie_is_symmetric_and_a_wide_gap_is_none(values: list[float], gap: float) -> None:
-    near, far = pd.Series(values), pd.Series(values) + 100 * gap
-    assert tie(near, near)
-    assert not tie(near, far)
-    assert tie(near, far) == tie(far, near)
-
-
-def test_equal_and_different_constants() -> None:
-    one, other = pd.Series([1.0, 1.0]), pd.Series([2.0, 2.0])
-    assert tie(one, one) is True
-    assert tie(one, other) is False
-    assert tie(one, other[:1]) is None
 
 
 def test_published_columns_are_the_papers_cells() -> None:
