@@ -28,6 +28,9 @@ from sbs.provenance.records import check_recorded
 FULL_PRECISION = 32
 """This bitwidth means "not quantized"."""
 
+ENDS_BITS = 8
+"""Bitwidth of the first and the last layer of a quantized network (section 4.2)."""
+
 Bitwidth = Annotated[int, Field(ge=1, le=FULL_PRECISION)]
 
 
@@ -229,7 +232,7 @@ class Policy(BaseModel):
 
 
 def uniform_policy(
-    network: str, layers: Iterable[str], bits: int, *, first_and_last_bits: int = 8
+    network: str, layers: Iterable[str], bits: int, *, first_and_last_bits: int = ENDS_BITS
 ) -> Policy:
     """The same bitwidth in all layers, except 8 bits in the first and last one (section 4.2).
 

@@ -118,7 +118,7 @@ class _Bits:
     def __call__(self, gates: Tensor) -> Tensor:
         if not len(self.rows):
             return self.base
-        chosen = self.lowest + nested_gates(gates.to(self.base.dtype).T).T @ self.steps
+        chosen = self.lowest + nested_gates(gates.to(self.base.dtype)) @ self.steps
         return self.base.index_copy(0, self.rows, chosen)
 
 

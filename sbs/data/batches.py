@@ -91,6 +91,10 @@ class TrainBatches:
         part.images, part._chosen = len(chosen), chosen
         return part
 
+    def first_images(self) -> Tensor:
+        """The first batch of images (B, C, H, W), for instance to fit intervals on."""
+        return next(self.epoch(0))[0]
+
     def __len__(self) -> int:
         """Number of batches per epoch."""
         return -(-self.images // self.batch_size)

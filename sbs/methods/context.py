@@ -71,11 +71,6 @@ class SearchContext:
         """Training batches with the batch size of the search."""
         return self.make_batches(self.settings.batch_size)
 
-    @property
-    def first_images(self) -> Tensor:
-        """The first batch of training images (N, C, H, W), to fit intervals on."""
-        return next(iter(self.batches.epoch(0)))[0]
-
     def section(self, kind: type[S]) -> S:
         """The method's own section of type ``kind``.
 
@@ -165,5 +160,5 @@ class SearchResult:
     trajectory: list[dict[str, Any]] = field(default_factory=list)
     found: Policy | None = None
     found_cost: float | None = None
-    landing_flips: int = 0
+    landing_flips: int | None = None
     open_shares: dict[str, dict[str, list[float]]] | None = None

@@ -39,13 +39,7 @@ METHODS = (
         if w != a
     ),
     # Trained as long as the others: what a compressed network can reach at best.
-    _method(
-        f"fixed{FULL_PRECISION}",
-        "Full-precision, fine-tuned",
-        1,
-        FULL_PRECISION,
-        FULL_PRECISION,
-    ),
+    _method("fixed32", "Full-precision, fine-tuned", 1, FULL_PRECISION, FULL_PRECISION),
 )
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from sbs.config.settings import Section
 from sbs.errors import SBSError
+from sbs.policy import ENDS_BITS
 from sbs.registry.costs import cost_model
 from sbs.registry.methods import Method
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from sbs.policy import Policy
 
 RANDOM = "random"
-
-ENDS_BITS = 8
-"""Bitwidth of the first and the last layer (section 4.2)."""
 
 LARGEST_TILT, BISECTIONS = 20.0, 60
 

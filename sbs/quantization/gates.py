@@ -79,8 +79,8 @@ def ranks(metrics: Tensor) -> Tensor:
     """Ranks of the metrics (G,), ascending, in the middle of their step: 0.5, 1.5, ..., G - 0.5.
 
     A threshold on ranks is a number of groups to close: between n and n + 1, it closes n groups and
-    half of the next. The metrics of a layer's groups lie within some 10 to 20 % of their mean. A
-    threshold on the metrics themselves meets no group for long, and then many at once.
+    half of the next. The metrics of a layer's groups lie close together. A threshold on the metrics
+    themselves meets no group for long, and then many at once.
     """
     order = metrics.argsort(stable=True)
     steps = torch.arange(len(metrics), device=metrics.device, dtype=metrics.dtype)
@@ -88,13 +88,13 @@ def ranks(metrics: Tensor) -> Tensor:
 
 
 def nested_gates(gates: Tensor) -> Tensor:
-    """Each gate multiplied by all gates before it: a closed gate also closes the following ones."""
-    return torch.cumprod(gates, dim=0)
+    """Each gate times all before it in its row (..., K-1): a closed one closes those behind it."""
+    return torch.cumprod(gates, dim=-1)
 
 
 def nested_levels(gates: Tensor) -> list[int]:
     """Number of leading open gates in each row (L, K-1): the index of the bitwidth."""
-    return [int(level) for level in gates.cumprod(1).sum(1)] if gates.numel() else []
+    return [int(level) for level in nested_gates(gates).sum(-1)] if gates.numel() else []
 
 
 def expected_bits(gates: Tensor, bitwidths: Bitwidths) -> Tensor:

@@ -36,7 +36,7 @@ def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: 
     needed = get_quantizer(chosen.quantizer).needs_finetuning
     images = None
     if needed and settings.fit_intervals:
-        images = next(iter(stage.train_batches(settings.batch_size).epoch(0)))[0]
+        images = stage.train_batches(settings.batch_size).first_images()
     model = stage.to_device(with_weights(stage.model, stage.spec, chosen, start, fit_on=images))
     progression = Progression()
     if needed:

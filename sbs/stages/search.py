@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from sbs.config.settings import SearchSettings
 from sbs.methods.context import SearchContext, SearchResult
@@ -31,19 +30,11 @@ def run(job: Job, data: Path, pretrained: Path, policy: Path, weights: Path, rec
         record,
         target=result.target,
         trajectory=result.trajectory,
-        **_before_landing(result),
+        found=None if result.found is None else result.found.model_dump(mode="json"),
+        found_cost=result.found_cost,
+        landing_flips=result.landing_flips,
+        open_shares=result.open_shares,
     )
-
-
-def _before_landing(result: SearchResult) -> dict[str, Any]:
-    if result.found is None:
-        return {}
-    return {
-        "found": result.found.model_dump(mode="json"),
-        "found_cost": result.found_cost,
-        "landing_flips": result.landing_flips,
-        "open_shares": result.open_shares,
-    }
 
 
 def context_of(stage: StageRun, chosen: Method) -> SearchContext:

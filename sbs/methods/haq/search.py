@@ -25,14 +25,13 @@ from sbs.methods.haq import HAQSettings
 from sbs.methods.haq.agent import Agent
 from sbs.methods.haq.calibration import Calibration
 from sbs.methods.haq.environment import Bits, PrecisionEnv
-from sbs.policy import LayerPolicy, Policy
+from sbs.policy import ENDS_BITS, LayerPolicy, Policy
 from sbs.provenance.files import directory_lock
 from sbs.runtime.device import autocast
 from sbs.runtime.seeding import derive_seed, seed_everything
 from sbs.surgery.networks import plain_state, quantized_network
 from sbs.training.state import Progression, read_state, write_state
 
-ENDS_BITS = 8
 REWARD_SCALE = 0.1
 """Reward per percentage point of accuracy."""
 

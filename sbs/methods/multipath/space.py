@@ -13,14 +13,13 @@ from sbs.data.batches import TrainBatches
 from sbs.methods.context import SearchContext
 from sbs.methods.penalty import BAND
 from sbs.nn.multipath import MultiPathConv2d, QuantizedPath, multipath_layers
-from sbs.policy import Bitwidths, LayerPolicy, Policy, uniform_policy
+from sbs.policy import ENDS_BITS, Bitwidths, LayerPolicy, Policy, uniform_policy
 from sbs.registry.costs import cost_model
 from sbs.runtime.seeding import derive_seed
 from sbs.surgery.intervals import fit_intervals, fit_paths, sample_inputs
 from sbs.surgery.layers import layer_options
 from sbs.surgery.networks import plain_state, quantized_layers, quantized_network
 
-ENDS_BITS = 8
 TRIES = 2000
 """Maximum number of policies to draw when looking for enough of them near the target."""
 
@@ -39,7 +38,7 @@ class MultiPathSpace:
         )
         inputs = None
         if context.settings.interval_bits is not None:
-            inputs = sample_inputs(context.model, context.first_images)
+            inputs = sample_inputs(context.model, context.batches.first_images())
         plain = {
             name: layer
             for name, layer in context.model.named_modules()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sbs.methods.multipath import MULTIPATH, MultipathSettings
 from sbs.policy import FULL_PRECISION
 from sbs.registry.methods import Method, Settings
@@ -27,66 +29,41 @@ def lowest_bits(settings: Settings) -> int:
     return int(settings["search"]["bitwidths"][0])
 
 
+def _method(
+    name: str, label: str, order: int, *, quantize: bool, prune: bool, **more: Any
+) -> Method:
+    facts: dict[str, Any] = {
+        "search": f"{__name__}.search:search",
+        "options": {"quantize": quantize, "prune": prune},
+        "lowest_bits": lowest_bits if quantize else lambda settings: FULL_PRECISION,
+        "search_share": search_share,
+        "trained_epochs": trained_epochs,
+    }
+    facts |= {"bits": quantize, "filters": prune, "quantizes": quantize}
+    return Method(name, label, order, **facts | more)
+
+
+def _by_cost_only(name: str, label: str, order: int, *, prune: bool) -> Method:
+    """A control: the loss does not move the thresholds, only the cost does."""
+    options = {"quantize": True, "prune": prune, "loss_aware": False}
+    return _method(name, label, order, quantize=True, prune=prune, options=options)
+
+
 METHODS = (
-    Method(
-        name="sbs_p",
-        label="SBS-P",
-        order=500,
-        search=f"{__name__}.search:search",
-        options={"quantize": False, "prune": True},
-        filters=True,
-        quantizes=False,
-        lowest_bits=lambda settings: FULL_PRECISION,
-        search_share=search_share,
-        trained_epochs=trained_epochs,
-    ),
-    Method(
-        name="sbs_q",
-        label="SBS-Q",
-        order=600,
+    _method("sbs_p", "SBS-P", 500, quantize=False, prune=True),
+    _method(
+        "sbs_q",
+        "SBS-Q",
+        600,
+        quantize=True,
+        prune=False,
         search=f"{__name__}.sbs_q:search",
-        bits=True,
+        options={},
         sections={MULTIPATH: MultipathSettings},
         without_sharing=("sbs_q_without_sharing", "SBS-Q without bit sharing"),
         needed=lambda search: frozenset() if search["bit_sharing"] else frozenset({MULTIPATH}),
-        lowest_bits=lowest_bits,
-        search_share=search_share,
-        trained_epochs=trained_epochs,
     ),
-    Method(
-        name="sbs",
-        label="SBS",
-        order=700,
-        search=f"{__name__}.search:search",
-        options={"quantize": True, "prune": True},
-        bits=True,
-        filters=True,
-        lowest_bits=lowest_bits,
-        search_share=search_share,
-        trained_epochs=trained_epochs,
-    ),
-    # Controls: the same searches, but the loss does not move their thresholds, only the cost does.
-    Method(
-        name="cost-only-q",
-        label="SBS-Q, by cost only",
-        order=650,
-        search=f"{__name__}.search:search",
-        options={"quantize": True, "prune": False, "loss_aware": False},
-        bits=True,
-        lowest_bits=lowest_bits,
-        search_share=search_share,
-        trained_epochs=trained_epochs,
-    ),
-    Method(
-        name="cost-only",
-        label="SBS, by cost only",
-        order=750,
-        search=f"{__name__}.search:search",
-        options={"quantize": True, "prune": True, "loss_aware": False},
-        bits=True,
-        filters=True,
-        lowest_bits=lowest_bits,
-        search_share=search_share,
-        trained_epochs=trained_epochs,
-    ),
+    _by_cost_only("cost-only-q", "SBS-Q, by cost only", 650, prune=False),
+    _method("sbs", "SBS", 700, quantize=True, prune=True),
+    _by_cost_only("cost-only", "SBS, by cost only", 750, prune=True),
 )

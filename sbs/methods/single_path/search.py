@@ -68,7 +68,7 @@ def build_space(context: SearchContext, *, quantize: bool, prune: bool) -> Searc
     settings = context.settings
     inputs = None
     if quantize and settings.interval_bits is not None:
-        inputs = sample_inputs(context.model, context.first_images)
+        inputs = sample_inputs(context.model, context.batches.first_images())
     highest = settings.bitwidths[-1] if quantize else FULL_PRECISION
     space = search_network(
         context.model,

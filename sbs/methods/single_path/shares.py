@@ -88,10 +88,9 @@ class OpenShares:
 
 
 def _nested(state: GateState) -> GateState:
-    def nested(gates: Tensor) -> Tensor:
-        return nested_gates(gates.T).T if gates.dim() > 1 else gates
-
-    return state.map(lambda gates: nested(gates.detach()))
+    state = state.map(torch.detach)
+    weight_bits, activation_bits = map(nested_gates, (state.weight_bits, state.activation_bits))
+    return GateState(weight_bits, activation_bits, state.groups)
 
 
 def _rounded(shares: Tensor) -> list[float]:
