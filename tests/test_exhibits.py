@@ -65,7 +65,10 @@ def test_a_header_says_what_the_workflow_needs(tmp_path: Path) -> None:
 
 
 def test_a_path_stands_for_the_first_run_and_a_list_for_all(tmp_path: Path) -> None:
-    assert read_exhibit(notebook(tmp_path)).inputs_for(["a/b/c/seed-0", "d/e/f/seed-0"]) == {
+    rows = [["a/b/c/seed-0", "a/b/c/seed-1"], ["d/e/f/seed-0", "d/e/f/seed-1"]]
+    records = ["<results>/search/{runs}/search.json"]
+    inputs = KEYS["inputs"] | {"metrics_path": records}
+    assert read_exhibit(notebook(tmp_path, inputs=inputs)).inputs_for(rows) == {
         "runs_path": "<results>/runs/table9.csv",
         "record_path": "<results>/search/a/b/c/seed-0/search.json",
         "sizes_paths": [
@@ -73,12 +76,15 @@ def test_a_path_stands_for_the_first_run_and_a_list_for_all(tmp_path: Path) -> N
             "<results>/export/d/e/f/seed-0/sizes.json",
             "config/published.csv",
         ],
+        "metrics_path": [f"<results>/search/{run}/search.json" for row in rows for run in row],
     }
 
 
-def test_without_rows_it_is_said_where_to_add_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("placeholder", ["{run}", "{runs}"])
+def test_without_rows_it_is_said_where_to_add_them(tmp_path: Path, placeholder: str) -> None:
+    inputs = {"sizes_paths": [f"<results>/search/{placeholder}/search.json"]}
     with pytest.raises(SBSError, match=r"table9: no row of config/experiments\.tsv has table9 in"):
-        read_exhibit(notebook(tmp_path)).inputs_for([])
+        read_exhibit(notebook(tmp_path, inputs=inputs)).inputs_for([])
 
 
 def test_what_reads_all_runs_or_none_takes_no_rows(tmp_path: Path) -> None:

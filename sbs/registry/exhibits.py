@@ -25,8 +25,8 @@ GROUP = "sbs.notebooks"
 RESULTS = "<results>/"
 """In the paths of a header: the folder of results of the scale."""
 
-RUN = "{run}"
-"""In the paths of inputs: ``network/method/variant/seed-N`` of a run."""
+RUN, RUNS = "{run}", "{runs}"
+"""In the paths of inputs: ``network/method/variant/seed-N`` of a run, or of a run of every seed."""
 
 _HEADER = re.compile(r"\A# ---\n(?P<lines>(?:#.*\n)*?)# ---\n")
 
@@ -44,7 +44,8 @@ class Exhibit(BaseModel):
         category: heading above it in the report.
         caption: a few sentences of reStructuredText; a Jinja template with ``config``.
         inputs: files that the notebook reads. ``{run}`` in a single path is the first run that
-            the sheet assigns to it; a list with such a path gets one run of each of its rows.
+            the sheet assigns to it; a list with such a path gets one run of each of its rows, and
+            with ``{runs}`` the runs of all seeds.
         outputs: what it writes: a file, or a folder if the path has no suffix.
         shows: key of the output that the report shows.
         modules: modules that it imports from this package and from its own package.
@@ -75,7 +76,7 @@ class Exhibit(BaseModel):
     def takes_rows(self) -> bool:
         """Whether the sheet decides which runs it reads."""
         own = f"{RESULTS}runs/{self.name}.csv"
-        return any(path == own or RUN in path for path in self._input_paths())
+        return any(path == own or RUN in path or RUNS in path for path in self._input_paths())
 
     @property
     def files(self) -> list[str]:
@@ -83,22 +84,25 @@ class Exhibit(BaseModel):
         names = (path.removeprefix(RESULTS) for path in self.outputs.values())
         return [RESULTS + name for name in names if "/" not in name and Path(name).suffix]
 
-    def inputs_for(self, runs: Sequence[str]) -> dict[str, str | list[str]]:
-        """Its inputs, with ``{run}`` replaced by these runs.
+    def inputs_for(self, rows: Sequence[Sequence[str]]) -> dict[str, str | list[str]]:
+        """Its inputs, with the placeholders replaced by these runs.
 
         Args:
-            runs: one run of each row of the sheet that uses it, ``network/method/variant/seed-N``.
+            rows: for each row of the sheet that uses it, the runs ``network/method/variant/seed-N``
+                of all seeds.
 
         Raises:
-            SBSError: it needs a run, and ``runs`` is empty.
+            SBSError: it needs a run, and there are no rows.
         """
-        if self.takes_rows and not runs:
+        if self.takes_rows and not rows:
             raise SBSError(
                 f"{self.name}: no row of config/experiments.tsv has {self.name} in its column "
                 "tables for the networks of this scale; add it to a row"
             )
         return {
-            key: _filled(path, runs[:1])[0] if isinstance(path, str) else _for_each(path, runs)
+            key: _filled(path, rows)[0]
+            if isinstance(path, str)
+            else [filled for one in path for filled in _filled(one, rows)]
             for key, path in self.inputs.items()
         }
 
@@ -196,12 +200,11 @@ def _header(text: str, path: Path) -> Mapping[str, Any]:
     return found
 
 
-def _for_each(paths: Sequence[str], runs: Sequence[str]) -> list[str]:
-    return [filled for path in paths for filled in _filled(path, runs)]
-
-
-def _filled(path: str, runs: Sequence[str]) -> list[str]:
-    return [path.replace(RUN, run) for run in runs] if RUN in path else [path]
+def _filled(path: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """The path for one run of each row, or for all runs, as its placeholder says."""
+    if RUNS in path:
+        return [path.replace(RUNS, run) for row in rows for run in row]
+    return [path.replace(RUN, row[0]) for row in rows] if RUN in path else [path]
 
 
 def _assigned(tree: ast.Module) -> set[str]:

@@ -47,3 +47,12 @@ def write_score(score: dict[str, int], path: Path) -> None:
     """Write the number of claims with each verdict; keys are verdicts with underscores."""
     metrics = {verdict.replace(" ", "_"): count for verdict, count in score.items()}
     atomic_write_text(path, json.dumps(metrics, indent=1) + "\n")
+
+
+def write_correlations(table: pd.DataFrame, path: Path) -> None:
+    """Write the rank correlations of :func:`sbs.results.sensitivity.rank_correlations`."""
+    numbers: dict[str, dict[str, dict[str, float]]] = {}
+    for _, row in table.iterrows():
+        cell = {name: round(float(row[name]), 3) for name in ("correlation", "low", "high")}
+        numbers.setdefault(str(row["method"]), {})[str(row["measure"])] = cell
+    atomic_write_text(path, json.dumps(numbers, indent=1) + "\n")

@@ -106,9 +106,11 @@ def records(wildcards):
 
 def inputs(exhibit):
     """Function of wildcards: the inputs of a table or figure, with its notebook."""
-    seed = scale.seeds[0]
     runs = [
-        f"{row.network}/{row.method}/{row.variant}/seed-{seed}"
+        [
+            f"{row.network}/{row.method}/{row.variant}/seed-{seed}"
+            for seed in scale.seeds
+        ]
         for row in experiments
         if exhibit.name in row.tables
     ]
