@@ -8,6 +8,7 @@
 #   make test                  all tests
 #   make check                 formatting, linting, types
 #   make bench                 time and memory of a step: results/benchmarks.md, .csv and .svg
+#   make evidence              compare the numbers in README.md and docs/ with results/measured/
 #   make bench-snapshot        copy the benchmarks to results/measured/benchmarks/
 #   make gpu-check             on a GPU: tests, stages, kernels and times: results/gpu-check.json
 #   make gpu-check-snapshot    copy that record to results/measured/gpu-check/
@@ -35,7 +36,7 @@ endif
 
 EXHIBITS := $(basename $(notdir $(wildcard notebooks/*.py)))
 
-.PHONY: $(EXHIBITS) help environment report repro pull test check bench bench-snapshot gpu-check gpu-check-snapshot lock schema snapshot restore
+.PHONY: $(EXHIBITS) help environment report repro pull test check bench bench-snapshot evidence gpu-check gpu-check-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -87,6 +88,9 @@ check: environment
 bench: environment
 	$(BIN)/python -m pip install --quiet --no-deps --requirement benchmarks/requirements.txt
 	$(RUN) python -m benchmarks run
+
+evidence: environment
+	$(RUN) python -m sbs.results.evidence
 
 bench-snapshot:
 	mkdir -p results/measured/benchmarks

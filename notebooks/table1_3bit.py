@@ -14,10 +14,11 @@
 #     caption: |
 #       Methods and controls compared where bits are scarce: the accuracy of networks that need at
 #       most the bit operations (BOPs) of one with 3 bits everywhere. The paper has no such table.
-#       Controls: random bits at the same cost, searches whose gates feel only the cost, one
-#       bitwidth for all weights and another for all inputs, and full precision, fine-tuned as long.
-#       DNAS has one path a bitwidth, the same for weights and inputs. DQ is given the memory of 3
-#       bits, not the bit operations. Measured at the scale {{ config.scale }}.
+#       Controls: random bits at the same cost, bits by measured sensitivity, searches whose gates
+#       feel only the cost, one bitwidth for all weights and another for all inputs, and full
+#       precision, fine-tuned as long. DNAS has one path a bitwidth, the same for weights and
+#       inputs. DQ is given the memory of 3 bits, not the bit operations. Measured at the scale
+#       {{ config.scale }}.
 #     inputs:
 #       runs_path: <results>/runs/table1_3bit.csv
 #       published_path: config/published.csv

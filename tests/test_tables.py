@@ -13,6 +13,7 @@ import pytest
 from sbs.errors import SBSError
 from sbs.provenance.records import RunRecord
 from sbs.results.collect import collect, write_runs
+from sbs.results.landing import ALL, landing_table
 from sbs.results.rendering import ONE_RUN, rendering
 from sbs.results.tables import table5, table_of_runs
 from tests.conftest import ROOT
@@ -189,6 +190,11 @@ def test_how_searches_ended() -> None:
     table = table1(runs)
     assert table["landed_share"].item() == 0.5
     assert "| 50 " in rendering(table, "Table 1")
+    summary = landing_table(runs).set_index("network")
+    for row in ("resnet20", ALL):
+        counts = summary.loc[row, ["searches", "in_band", "steady", "most_flips"]]
+        assert counts.tolist() == [2, 50.0, 0.0, 3]
+    assert landing_table(runs.assign(landing_flips=None)).empty
 
 
 def test_rows_within_the_noise_share_a_letter() -> None:
