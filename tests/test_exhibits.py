@@ -145,12 +145,12 @@ def test_another_package_registers_a_notebook_without_being_imported(tmp_path: P
         folder.mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
     (package / "tools.py").write_text("")
-    notebook(package / "notebooks", body=BODY + "from other_lab.tools import draw\n")
+    notebook(package / "notebooks", name="other", body=BODY + "from other_lab.tools import draw\n")
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-lab\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[sbs.notebooks]\ntable9 = other_lab.notebooks.table9\n")
+    (info / "entry_points.txt").write_text("[sbs.notebooks]\nother = other_lab.notebooks.other\n")
     code = (
         "import sys; from pathlib import Path; from sbs.registry.exhibits import exhibits; "
-        "one = exhibits(Path('notebooks'))['table9']; print(one.notebook, *one.modules); "
+        "one = exhibits(Path('notebooks'))['other']; print(one.notebook, *one.modules); "
         "assert not {'torch', 'other_lab'} & set(sys.modules)"
     )
     paths = f"{tmp_path}:{environment().get('PYTHONPATH', '')}"
@@ -162,7 +162,7 @@ def test_another_package_registers_a_notebook_without_being_imported(tmp_path: P
         text=True,
     )
     assert said.returncode == 0, said.stderr
-    assert str(package / "notebooks" / "table9.py") in said.stdout
+    assert str(package / "notebooks" / "other.py") in said.stdout
     assert "other_lab.tools" in said.stdout
 
 

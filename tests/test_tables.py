@@ -15,6 +15,7 @@ from sbs.provenance.records import RunRecord
 from sbs.results.collect import collect, write_runs
 from sbs.results.landing import ALL, landing_table
 from sbs.results.rendering import ONE_RUN, rendering
+from sbs.results.rows import Row
 from sbs.results.tables import table5, table_of_runs
 from tests.conftest import ROOT
 
@@ -195,6 +196,23 @@ def test_how_searches_ended() -> None:
         counts = summary.loc[row, ["searches", "in_band", "steady", "most_flips"]]
         assert counts.tolist() == [2, 50.0, 0.0, 3]
     assert landing_table(runs.assign(landing_flips=None)).empty
+
+
+def test_variants_can_have_rows_of_their_own() -> None:
+    variants = {
+        ("sbs", "group-8"): Row("sbs_group8", "SBS, B = 8"),
+        ("sbs", "default"): Row("sbs_group4", "SBS, B = 4"),
+    }
+    tops = {"default": 91.0, "group-8": 90.0}
+    records = [record(variant=variant, top1=top1) for variant, top1 in tops.items()]
+    records.append(record(method="dq", top1=80.0))
+    table = table_of_runs("table9", collect(records), PUBLISHED, variants)
+    shown = table[["method", "label", "run_method", "variants", "top1_mean", "published_top1"]]
+    assert shown.fillna(0).to_numpy().tolist() == [
+        ["dq", "DQ", "dq", "default", 80.0, 0],
+        ["sbs_group8", "SBS, B = 8", "sbs", "group-8", 90.0, 67.9],
+        ["sbs_group4", "SBS, B = 4", "sbs", "default", 91.0, 68.1],
+    ]
 
 
 def test_rows_within_the_noise_share_a_letter() -> None:

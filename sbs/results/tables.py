@@ -8,11 +8,13 @@ import pandas as pd
 
 from sbs.results.published import COLUMNS, published_cells
 from sbs.results.quantities import COSTS
-from sbs.results.rows import with_rows
+from sbs.results.rows import Variants, with_rows
 from sbs.results.statistics import letters
 
 
-def table_of_runs(name: str, runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+def table_of_runs(
+    name: str, runs: pd.DataFrame, published: pd.DataFrame, variants: Variants | None = None
+) -> pd.DataFrame:
     """Compare methods: one row per network and method, in the order of the methods.
 
     Args:
@@ -20,8 +22,10 @@ def table_of_runs(name: str, runs: pd.DataFrame, published: pd.DataFrame) -> pd.
         runs: rows of :func:`sbs.results.collect.collect` that the sheet selects for the table.
             Some settings put a method into another row, with its own name.
         published: the paper's values: table, network, method, metric, value, std.
+        variants: rows of single variants, for a table that compares them.
 
     Returns:
+        ``run_method`` and ``variants`` say which runs a row is of.
         Separate columns for measured and published values: BOPs in millions, memory in KB of 1000
         bytes, hours of one device, accuracies in percent. ``*_std`` is the sample standard
         deviation over ``seeds`` runs; empty for one run. If rows of a network share a letter in
@@ -33,16 +37,17 @@ def table_of_runs(name: str, runs: pd.DataFrame, published: pd.DataFrame) -> pd.
         SBSError: runs of several variants would be in one row.
     """
     rows: list[dict[str, Any]] = []
-    for network, of_network in with_rows(runs).groupby("network", sort=False):
+    for network, of_network in with_rows(runs, variants).groupby("network", sort=False):
         of_row = {str(row): group for row, group in of_network.groupby("row", sort=False)}
         groups = letters({row: group["top1"] for row, group in of_row.items()})
         for row, group in of_row.items():
             cells = _measured(group) | {"top1_groups": groups[row]}
             rows.append(cells | published_cells(published, name, str(network), row))
-    table = pd.DataFrame(rows).sort_values(["network", "order", "method"], ignore_index=True)
+    order = ["network", "order", "place", "method"]
+    table = pd.DataFrame(rows).sort_values(order, ignore_index=True)
     # Remove published columns that only other tables have.
     absent = [column for column in COLUMNS.values() if table[column].isna().all()]
-    return table.drop(columns=["order", *absent])
+    return table.drop(columns=["order", "place", *absent])
 
 
 def table5(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +80,10 @@ def _measured(group: pd.DataFrame) -> dict[str, Any]:
         "network": first["network"],
         "method": first["row"],
         "label": first["label"],
+        "run_method": first["method"],
+        "variants": " ".join(dict.fromkeys(group["variant"])),
         "order": first["order"],
+        "place": first["place"],
         "bops_m": group[bops.column].mean() / bops.scale,
         "bop_ratio": _reduction(group, "bop_ratio", bops.column),
         "memory_kb": group[memory.column].mean() / memory.scale,

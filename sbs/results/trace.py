@@ -9,7 +9,6 @@ import pandas as pd
 from sbs.errors import SBSError
 from sbs.provenance.records import RunRecord
 from sbs.registry.methods import methods
-from sbs.results.rows import with_rows
 
 COLUMNS = {
     "seeds": "seed",
@@ -62,13 +61,12 @@ def trace(table: Path, row: str, column: str) -> str:
         return "\n".join([*lines, f"{kind} printed in the paper: config/published.csv"])
     if column not in COLUMNS:
         return "\n".join([*lines, "the same for all runs of the row"])
-    runs = with_rows(_read(table.parent / "runs" / table.name))
-    runs = runs[runs["network"] == network]
-    chosen = runs[runs["row"] == name]
+    runs = _read(table.parent / "runs" / table.name)
+    runs = runs[(runs["network"] == network) & (runs["method"] == cell["run_method"].item())]
+    chosen = runs[runs["variant"].isin(cell["variants"].item().split())]
     lines += _runs_behind(chosen, column, table.parent)
     if column.endswith(OVER_SHARING):
-        same_method = runs[runs["method"].isin(chosen["method"])]
-        sharing = same_method[same_method["bit_sharing"].astype(bool)]
+        sharing = runs[runs["bit_sharing"].astype(bool)]
         lines += ["", "divided by the mean of:", *_runs_behind(sharing, column, table.parent)]
     return "\n".join(lines)
 
