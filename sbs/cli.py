@@ -78,10 +78,12 @@ def search(
     method: Method,
     settings: Settings,
     data: Data,
-    pretrained: Input,
     policy: Output,
     weights: Output,
     record: Output,
+    pretrained: Annotated[
+        Path | None, typer.Option(help="Weights of M0; none with search.start: scratch.")
+    ] = None,
     variant: Variant = "default",
     resume: Resume = None,
     seed: Seed = 0,

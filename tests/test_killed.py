@@ -25,6 +25,10 @@ from tests.test_engine import shortened
 NO_TARGET = {"search.target": None, "search.penalty": 3.0}
 SEARCHES: dict[str, tuple[str, dict[str, Any]]] = {
     "sbs": ("sbs", {}),
+    "sbs in two stages": (
+        "sbs",
+        {"search.stages": "quantize-first", "search.epochs": 3, "two_stage.finetune_epochs": 1},
+    ),
     "sbs_q": ("sbs_q", {}),
     "sbs_q without bit sharing": ("sbs_q", {"search.bit_sharing": False}),
     "sbs_p": ("sbs_p", {"search.target": "0.7 x full"}),
@@ -34,6 +38,7 @@ SEARCHES: dict[str, tuple[str, dict[str, Any]]] = {
     "haq": ("haq", {}),
     "fixed4": ("fixed4", {}),
     "random": ("random", {}),
+    "sensitivity": ("sensitivity", {"sensitivity.base_epochs": 1, "sensitivity.steps": 1}),
     "cost-only": ("cost-only", {}),
     "cost-only-q": ("cost-only-q", {}),
 }

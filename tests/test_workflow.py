@@ -237,12 +237,12 @@ def test_the_default_goal_is_every_table_and_figure_with_runs(copy: Path) -> Non
 
 def test_a_new_notebook_is_a_new_table_and_needs_nothing_else(copy: Path) -> None:
     text = (copy / "notebooks" / "table1.py").read_text()
-    (copy / "notebooks" / "table9.py").write_text(text.replace("table1", "table9"))
-    assert "exhibit_table9" not in planned(copy)
+    (copy / "notebooks" / "table99.py").write_text(text.replace("table1", "table99"))
+    assert "exhibit_table99" not in planned(copy)
     sheet = copy / "config" / "experiments.tsv"
-    sheet.write_text(sheet.read_text().replace("\ttable1 table5\t", "\ttable1 table9\t"))
-    assert "exhibit_table9" in planned(copy)
-    done = snakemake(copy, "--dry-run", "results/table9.csv")
+    sheet.write_text(sheet.read_text().replace("\ttable1 table5\t", "\ttable1 table99\t"))
+    assert "exhibit_table99" in planned(copy)
+    done = snakemake(copy, "--dry-run", "results/table99.csv")
     assert len(re.findall(r"^rule search:", done.stdout, re.MULTILINE)) == 1
 
 

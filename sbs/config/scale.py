@@ -29,6 +29,7 @@ from sbs.config.settings import (
     SearchSettings,
     Section,
     Seeds,
+    TrainSettings,
     check_precision,
 )
 from sbs.errors import SBSError
@@ -144,6 +145,8 @@ def stage_settings(
             raise SBSError(f"experiments sheet: option {key!r}: no such key in the scale file")
         content[section][name] = value
     checked = validated(scale_type(), content, "experiments sheet").model_dump(mode="json")
+    if checked["search"]["start"] == "scratch":
+        checked["finetune"] |= _from_scratch(checked["pretrain"])
     sections = list(STAGES[stage])
     if stage == "search" and method_name:
         sections += _own_sections(method_name, checked)
@@ -175,6 +178,12 @@ def json_schema() -> str:
     draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema = scale_type().model_json_schema()
     return json.dumps(draft | schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def _from_scratch(pretrain: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the training after a search from scratch: long enough for random weights."""
+    training = {name: pretrain[name] for name in TrainSettings.model_fields}
+    return training | {"start": "searched", "epochs_without_search": pretrain["epochs"]}
 
 
 def _own_sections(method_name: str, settings: Mapping[str, Any]) -> list[str]:

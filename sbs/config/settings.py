@@ -213,6 +213,14 @@ class SearchSettings(TrainSettings):
     bit_sharing: bool = Field(
         description="false: a path with its own weights a bitwidth instead (Table 5); for sbs_q."
     )
+    start: Literal["pretrained", "scratch"] = Field(
+        description="Weights to start from: those of M0; or new random ones, and the compressed "
+        "network is then trained by the settings of pretrain (Table 12)."
+    )
+    stages: Literal["one", "prune-first", "quantize-first"] = Field(
+        description="Search bitwidths and filters together, or one after the other (Table 7); for "
+        "sbs."
+    )
     alternating: bool = Field(
         description="Train the thresholds of weights and of activations in turns (Algorithm 1); "
         "false: together (Table 8)."

@@ -43,7 +43,7 @@ class BitGate(nn.Module):
     def freeze(self, bits: int) -> None:
         """Stay at a bitwidth; thresholds then have no effect."""
         self.frozen = self.thresholds.new_tensor([float(bits >= b) for b in self.bitwidths[1:]])
-        self._guess = bits
+        self.gates, self._guess = self.frozen, bits
 
     def fake_quantize(self, x: Values, interval: Tensor, *, signed: bool) -> Tensor:
         """Quantize ``x`` (any shape) at the current bitwidth; record the gates."""

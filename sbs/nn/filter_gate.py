@@ -41,7 +41,7 @@ class FilterGate(nn.Module):
         per_filter: the same, one per filter.
         mask: the same without gradient.
         loss_aware: if false, the threshold gets no gradient from the loss, only from the cost.
-        frozen: gates of the groups that replace the computed ones, or None.
+        frozen: gates of the groups that replace the computed ones, or None; see :meth:`freeze`.
     """
 
     frozen: Tensor | None
@@ -75,6 +75,13 @@ class FilterGate(nn.Module):
         last = torch.zeros_like(raw).scatter(0, metrics.argmax(keepdim=True), 1.0)
         # Add the missing 1 only if the strongest group is closed; its gradient stays.
         self.hold(raw + last * (1 - raw.detach()))
+
+    def freeze(self, kept: tuple[int, ...] | None) -> None:
+        """Keep these filters, or all if None; the threshold then has no effect."""
+        starts = range(0, self.filters, self.group_size)
+        held = [float(kept is None or start in kept) for start in starts]
+        self.frozen = self.threshold.new_tensor(held)
+        self.hold(self.frozen)
 
     def hold(self, group_gates: Tensor) -> None:
         """Use these gates, one per group, until the next update."""

@@ -42,6 +42,7 @@ def collect(records: Sequence[RunRecord]) -> pd.DataFrame:
     ``resource`` is the cost that the search was steered to; empty for methods without such a cost.
     ``bit_sharing`` is the setting of the search; empty without a search. ``trained_epochs`` counts
     the epochs of fine-tuning, and those of the search if fine-tuning goes on from its weights.
+    ``train_loss`` is the mean loss of the last epoch of fine-tuning.
     ``landing_flips`` and the columns beside it say how a search with gates ended.
 
     Args:
@@ -85,6 +86,7 @@ def _row(record: RunRecord, search: RunRecord | None) -> dict[str, Any]:
         row[column] = getattr(search, name) if searched else None
     row["target"] = search.target if search else None
     row["trained_epochs"] = _trained_epochs(record, search)
+    row["train_loss"] = record.history[-1]["loss"] if record.history else None
     return row | (_of_settings(search) | _of_landing(search) if search else {})
 
 
@@ -121,6 +123,7 @@ def _of_settings(search: RunRecord) -> dict[str, Any]:
     settings = search.settings["search"]
     # Records from before this setting existed come from searches with bit sharing.
     cells: dict[str, Any] = {"bit_sharing": settings.get("bit_sharing", True)}
+    cells["stages"] = settings.get("stages", "one")
     known = methods().get(search.method)
     if known is not None and known.lands:
         cells["resource"] = settings["resource"]
@@ -132,7 +135,7 @@ def _of_settings(search: RunRecord) -> dict[str, Any]:
 def _columns() -> list[str]:
     first = ["scale", "dataset", *KEY, "top1", "top5", "bops", "bop_ratio"]
     first += ["memory_bytes", "memory_ratio", *SEARCH_COLUMNS.values(), "target", SHARE]
-    last = ["resource", "bit_sharing", "trained_epochs"]
+    last = ["resource", "bit_sharing", "stages", "trained_epochs", "train_loss"]
     last += ["found_over_target", "landing_flips", "settled_variation"]
     last += ["train_seconds", "train_device", "precision"]
     return [*first, *last, "git_revision", "settings_sha256", "dataset_sha256"]

@@ -32,6 +32,7 @@ from sbs.results.collect import SHARE
 from sbs.results.published import published_rows
 from sbs.results.quantities import COSTS
 from sbs.results.statistics import LEVEL, Comparison, compare, holm
+from sbs.results.two_stage import with_best_splits
 
 HOLDS, FAILS, CLOSE = "holds", "fails", "too close to call"
 DESIGN, NOT_RUN = "set by design", "not run at this scale"
@@ -56,6 +57,7 @@ def judge(
     Raises:
         SBSError: a claim names a statement or published values that do not exist.
     """
+    runs = with_best_splits(runs)
     rows = [_row(claim, runs, theory, published) for claim in claims]
     judged = [_Judged(claim, row) for claim, row in zip(claims, rows, strict=True) if "p" in row]
     for family in {one.family for one in judged}:

@@ -116,13 +116,18 @@ class SearchSpace:
 
     def freeze(self, policy: Policy) -> None:
         """Fix every gate as ``policy`` says; thresholds and metrics then have no effect."""
+        self.freeze_bits(policy)
+        self.freeze_filters(policy)
+
+    def freeze_bits(self, policy: Policy) -> None:
+        """Fix the gates of bitwidths as ``policy`` says."""
         for name, side, gate in self.bit_gates():
             gate.freeze(getattr(policy.layers[name], side))
-        for name, filter_gate in self.filter_gates.items():
-            kept = policy.layers[name].kept
-            starts = range(0, filter_gate.filters, filter_gate.group_size)
-            held = [float(kept is None or start in kept) for start in starts]
-            filter_gate.frozen = filter_gate.threshold.new_tensor(held)
+
+    def freeze_filters(self, policy: Policy) -> None:
+        """Fix the gates of filter groups as ``policy`` says."""
+        for name, gate in self.filter_gates.items():
+            gate.freeze(policy.layers[name].kept)
 
 
 def search_network(

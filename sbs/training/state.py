@@ -86,10 +86,11 @@ def state_path(resume: Path, identity: dict[str, Any]) -> Path:
 
 def discard(resume: Path) -> None:
     """Remove the states of a finished run."""
-    for path in [*resume.glob("state-*"), resume / ".lock"]:
-        path.unlink(missing_ok=True)
-    if resume.is_dir() and not any(resume.iterdir()):
-        resume.rmdir()
+    for path in [*resume.rglob("state-*"), *resume.rglob(".lock")]:
+        path.unlink()
+    for folder in [*sorted(resume.glob("**/"), reverse=True)]:
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _verified(path: Path) -> dict[str, Any]:

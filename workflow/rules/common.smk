@@ -76,16 +76,27 @@ def pretrained_seed(seed):
     return int(seed) if int(seed) in seeds else seeds[0]
 
 
+def from_scratch(wildcards):
+    """Whether a run uses no pretrained weights."""
+    return settings_of("search", wildcards)["search"]["start"] == "scratch"
+
+
 def pretrained_weights(wildcards):
-    """Weights of M0 for a run."""
+    """Weights of M0 for a search; none if it starts from scratch."""
+    return [] if from_scratch(wildcards) else m0(wildcards)
+
+
+def m0(wildcards):
+    """Weights of M0."""
     seed = pretrained_seed(wildcards.seed)
     return f"<results>/pretrain/{wildcards.network}/seed-{seed}/weights.safetensors"
 
 
 def starting_weights(wildcards):
     """Weights that fine-tuning starts from."""
-    if scale.finetune.start == "pretrained" and not method(wildcards.method).own_start:
-        return pretrained_weights(wildcards)
+    start = settings_of("finetune", wildcards)["finetune"]["start"]
+    if start == "pretrained" and not method(wildcards.method).own_start:
+        return m0(wildcards)
     run = "{0.network}/{0.method}/{0.variant}/seed-{0.seed}".format(wildcards)
     return f"<results>/search/{run}/weights.safetensors"
 
@@ -99,8 +110,9 @@ def records(wildcards):
             run = f"{row.network}/{row.method}/{row.variant}/seed-{seed}"
             paths.add(f"<results>/search/{run}/search.json")
             paths.add(f"<results>/finetune/{run}/metrics.json")
-            first = f"{row.network}/seed-{pretrained_seed(seed)}"
-            paths.add(f"<results>/pretrain/{first}/metrics.json")
+            if row.options.get("search.start") != "scratch":
+                first = f"{row.network}/seed-{pretrained_seed(seed)}"
+                paths.add(f"<results>/pretrain/{first}/metrics.json")
     return sorted(paths)
 
 

@@ -53,11 +53,14 @@ rule search:
     params:
         settings=settings("search"),
         scale=scale.scale,
+        pretrained=lambda wildcards, input: (
+            f"--pretrained {input.pretrained}" if input.pretrained else ""
+        ),
         code=code("search"),
     shell:
         "sbs search --network {wildcards.network} --method {wildcards.method}"
         " --variant {wildcards.variant} --seed {wildcards.seed} --scale {params.scale}"
-        " --settings {params.settings:q} --data {input.data} --pretrained {input.pretrained}"
+        " --settings {params.settings:q} --data {input.data} {params.pretrained}"
         " --policy {output.policy} --weights {output.weights} --record {output.record}"
         " --threads {threads} > {log} 2>&1"
 

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
+from sbs.config.settings import Section
 from sbs.methods.multipath import MULTIPATH, MultipathSettings
 from sbs.policy import FULL_PRECISION
 from sbs.registry.methods import Method, Settings
 
+TWO_STAGE = "two_stage"
 AUTHORS_EPOCHS = 30
 """Epochs of a search on CIFAR-100 (section 4.2)."""
+
+
+class TwoStageSettings(Section):
+    """How a search in two stages is split; the paper says nothing about it."""
+
+    pruning_factor: float = Field(
+        gt=0,
+        lt=1,
+        description="Share of the cost that is to be left by pruning; bitwidths do the rest.",
+    )
+    first_share: float = Field(gt=0, lt=1, description="Share of the first of the two searches.")
+    finetune_epochs: int = Field(ge=0, description="Epochs of search.epochs between the two.")
 
 
 def search_share(settings: Settings) -> float:
@@ -64,6 +80,16 @@ METHODS = (
         needed=lambda search: frozenset() if search["bit_sharing"] else frozenset({MULTIPATH}),
     ),
     _by_cost_only("cost-only-q", "SBS-Q, by cost only", 650, prune=False),
-    _method("sbs", "SBS", 700, quantize=True, prune=True),
+    _method(
+        "sbs",
+        "SBS",
+        700,
+        quantize=True,
+        prune=True,
+        search=f"{__name__}.sbs:search",
+        options={},
+        sections={TWO_STAGE: TwoStageSettings},
+        needed=lambda search: frozenset() if search["stages"] == "one" else frozenset({TWO_STAGE}),
+    ),
     _by_cost_only("cost-only", "SBS, by cost only", 750, prune=True),
 )

@@ -80,18 +80,22 @@ def _flipped(shares: OpenShares, state: GateState, *, closing: bool) -> Iterator
 def _candidates(
     shares: OpenShares, state: GateState, closing: bool
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Kind and place of the gates that can flip: the outermost of a tensor, any group."""
+    """Kind and place of the gates that can flip: the outermost of a tensor, any group.
+
+    A frozen gate cannot: an earlier search has decided it.
+    """
     for kind in ("weight_bits", "activation_bits"):
         gates = getattr(state, kind)
         count = gates.shape[1] if gates.numel() else 0
+        free = [gate.frozen is None for _, side, gate in shares.space.bit_gates() if side == kind]
         for row, level in enumerate(nested_levels(gates)):
             column = level - 1 if closing else level
-            if 0 <= column < count:
+            if free[row] and 0 <= column < count:
                 yield kind, (row, column)
     start = 0
-    for _, _, groups in shares.space.groups_of(state):
+    for _, gate, groups in shares.space.groups_of(state):
         opened = groups.tolist()
         flippable = [place for place, is_open in enumerate(opened) if is_open == closing]
-        if not closing or len(flippable) > 1:
+        if gate.frozen is None and (not closing or len(flippable) > 1):
             yield from (("groups", (start + place,)) for place in flippable)
         start += len(opened)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sbs.cost.expected import ExpectedCost
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.single_path.landing import Landing, land
 from sbs.methods.single_path.task import SearchTask, penalty_of
-from sbs.policy import FULL_PRECISION, uniform_policy
+from sbs.policy import FULL_PRECISION, Policy, uniform_policy
 from sbs.surgery.intervals import fit_intervals, sample_inputs
 from sbs.surgery.networks import plain_state
 from sbs.surgery.search import SearchSpace, search_network
@@ -24,15 +26,33 @@ def search(
         prune: search filter groups.
         loss_aware: let the loss move the thresholds, not the cost alone.
     """
-    settings = context.settings
-    if not settings.bit_sharing:
+    if not context.settings.bit_sharing:
         raise SBSError("search.bit_sharing: only sbs_q can search without bit sharing; set true")
-    target = context.target_cost()
+    if context.settings.stages != "one":
+        raise SBSError("search.stages: only sbs can search in two stages; set one")
+    target, cost_of = context.target_cost(), context.exact_cost()
     space = build_space(context, quantize=quantize, prune=prune)
     for gate in space.gates():
         gate.loss_aware = loss_aware
+    return search_in(context, space, target, cost_of)
+
+
+def search_in(
+    context: SearchContext,
+    space: SearchSpace,
+    target: float | None,
+    cost_of: Callable[[Policy], float],
+) -> SearchResult:
+    """Search the gates of a network that are not frozen, and land on the target.
+
+    Args:
+        context: data and settings.
+        space: network of :func:`build_space`.
+        target: maximum cost, or None for a fixed λ.
+        cost_of: exact cost of a policy.
+    """
+    settings = context.settings
     steps = settings.epochs * len(context.batches)
-    cost_of = context.exact_cost()
     start = cost_of(space.policy_of(space.state()))
     task = SearchTask(
         space,
