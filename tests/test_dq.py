@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sbs.config.scale import Scale, stage_settings
 from sbs.cost.exact import policy_cost
@@ -18,11 +18,13 @@ from sbs.networks import build_network, get_spec
 from sbs.nn.fixed_point import FixedPoint
 from sbs.nn.quantizers.dq import dq_network
 from sbs.policy import Policy, uniform_policy
+from sbs.quantization.peers import dq_fake_quantize
 from sbs.runtime import checkpoints
 from sbs.stages import pretrain, search
 from sbs.stages.finetune import with_weights
 from sbs.stages.stage_run import Job
-from sbs.surgery.dq import kilobytes, layer_bits, quantizers
+from sbs.surgery.dq import fit_steps, kilobytes, layer_bits, quantizers
+from sbs.surgery.intervals import sample_rectified
 
 IMAGE = (1, 8, 8)
 
@@ -58,6 +60,30 @@ def test_a_bias_starts_as_its_layers_weights_and_many_bits_with_a_smaller_range(
             quantizer = model.get_submodule(f"fc.parametrizations.{part}.0")
             assert isinstance(quantizer, FixedPoint)
             assert float(quantizer.step.detach()) == step
+
+
+@pytest.mark.parametrize("bits", [3, 4])
+def test_fitted_steps_have_the_least_squared_error(bits: int) -> None:
+    plain, images = build_network("resnet20", 10, 1), torch.rand(32, *IMAGE)
+    rectified = sample_rectified(plain, images)
+    weights = plain.get_parameter("layer2.1.conv2.weight").detach().clone()
+    model = dq_network(plain, 4)
+    fit_steps(model, rectified, bits)
+    assert {int(quantizer.bits()) for quantizer in quantizers(model)} == {bits}
+    for quantizer, values in (
+        (model.get_submodule("layer2.1.conv2.parametrizations.weight.0"), weights),
+        (model.get_submodule("layer2.1.relu1.quantizer"), rectified["layer2.1.relu1"].values),
+    ):
+        assert isinstance(quantizer, FixedPoint)
+
+        def error(step: Tensor, values: Tensor = values, signed: bool = quantizer.signed) -> float:
+            largest = step * (2 ** (bits - signed) - 1)
+            quantized = dq_fake_quantize(values, step, largest, signed=signed)
+            return float((quantized - values).square().mean())
+
+        fitted = quantizer.step.detach()
+        assert float(fitted.log2()) % 1 == 0
+        assert error(fitted) == min(error(fitted * 2.0**k) for k in range(-3, 4))
 
 
 @pytest.mark.parametrize(

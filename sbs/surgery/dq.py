@@ -2,21 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils.hooks import RemovableHandle
 
 from sbs.nn.fixed_point import DQReLU, FixedPoint
 from sbs.nn.quantizers.dq import weight_quantizer
-from sbs.quantization.peers import dq_bits
+from sbs.quantization.peers import dq_bits, dq_fake_quantize
+from sbs.surgery.intervals import InputSample
+
+STEPS = [2.0**power for power in range(-8, 1)]
+"""Step sizes that a fit tries: all powers of two that DQ allows."""
 
 
 def quantizers(model: nn.Module) -> Iterator[FixedPoint]:
     """All quantizers of a network."""
     return (module for module in model.modules() if isinstance(module, FixedPoint))
+
+
+@torch.no_grad()
+def fit_steps(model: nn.Module, rectified: Mapping[str, InputSample], bits: int) -> None:
+    """Start every tensor at the step size of least squared error, with all levels of ``bits``.
+
+    Args:
+        model: network of :func:`sbs.nn.quantizers.dq.dq_network`.
+        rectified: outputs of the plain network's ReLUs, by name.
+        bits: initial bitwidth.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, DQReLU):
+            _fit(module.quantizer, rectified[name].values, bits)
+        elif isinstance(module, ParametrizationList):
+            quantizer = module[0]
+            assert isinstance(quantizer, FixedPoint)
+            _fit(quantizer, module.original, bits)
+
+
+def _fit(quantizer: FixedPoint, values: Tensor, bits: int) -> None:
+    levels = 2 ** (bits - int(quantizer.signed)) - 1
+
+    def error(step: float) -> float:
+        d = values.new_tensor(step)
+        fitted = dq_fake_quantize(values, d, d * levels, signed=quantizer.signed)
+        return float((fitted - values).square().mean())
+
+    best = min(STEPS, key=error)
+    quantizer.step.fill_(best)
+    quantizer.largest.fill_(best * levels)
 
 
 def kilobytes(model: nn.Module, batch: int, *, signed: bool) -> Tensor:

@@ -29,7 +29,7 @@ SMALLEST = 1 / 32
 
 @dataclass(frozen=True)
 class InputSample:
-    """Some values of a layer's input, and the largest magnitude of all."""
+    """Some values of a tensor, and the largest magnitude of all."""
 
     values: Tensor
     peak: float
@@ -51,14 +51,34 @@ def sample_inputs(model: nn.Module, images: Tensor, size: int = SAMPLE) -> dict[
     samples: dict[str, InputSample] = {}
 
     def note(name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        values = args[0].detach().flatten()
-        step = max(1, len(values) // size)
-        samples[name] = InputSample(values[::step].clone(), float(values.abs().max()))
+        samples[name] = _sampled(args[0], size)
 
     for name, layer in leaf_layers(twin).items():
         layer.register_forward_pre_hook(partial(note, name))
     twin(images)
     return samples
+
+
+@torch.no_grad()
+def sample_rectified(model: nn.Module, images: Tensor) -> dict[str, InputSample]:
+    """Like :func:`sample_inputs`: a sample of the output of each ReLU, by its name."""
+    twin = copy.deepcopy(model).train()
+    samples: dict[str, InputSample] = {}
+
+    def note(name: str, module: nn.Module, args: object, output: Tensor) -> None:
+        samples[name] = _sampled(output, SAMPLE)
+
+    for name, module in twin.named_modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(partial(note, name))
+    twin(images)
+    return samples
+
+
+def _sampled(tensor: Tensor, size: int) -> InputSample:
+    values = tensor.detach().flatten()
+    step = max(1, len(values) // size)
+    return InputSample(values[::step].clone(), float(values.abs().max()))
 
 
 @torch.no_grad()

@@ -23,7 +23,8 @@ from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.dq import DQSettings
 from sbs.nn.quantizers.dq import dq_network
 from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, uniform_policy
-from sbs.surgery.dq import kilobytes, layer_bits, quantizers
+from sbs.surgery.dq import fit_steps, kilobytes, layer_bits, quantizers
+from sbs.surgery.intervals import sample_rectified
 from sbs.surgery.networks import plain_state
 from sbs.training.loop import sgd
 
@@ -35,7 +36,7 @@ def search(context: SearchContext) -> SearchResult:
     """Train once; return the policy and the weights."""
     settings = context.section(DQSettings)
     share = _share_of_full(context)
-    model = dq_network(context.model, settings.start_bits)
+    model = _start(context, settings)
     task = DQTask(model, settings, share)
     progression = context.fit(task, settings, context.make_batches(settings.batch_size))
     if task.fitting is not None:
@@ -52,6 +53,16 @@ def search(context: SearchContext) -> SearchResult:
     }
     policy = Policy(network=context.spec.name, quantizer=context.method.quantizer, layers=layers)
     return SearchResult(policy, plain_state(model), None, progression)
+
+
+def _start(context: SearchContext, settings: DQSettings) -> nn.Module:
+    """DQ's network; with fitted steps if the intervals of the other methods are fitted too."""
+    batches = context.make_batches(settings.batch_size)
+    rectified = sample_rectified(context.model, batches.first_images())
+    model = dq_network(context.model, settings.start_bits)
+    if context.settings.interval_bits is not None:
+        fit_steps(model, rectified, settings.start_bits)
+    return model
 
 
 class DQTask:
