@@ -14,6 +14,7 @@ import typer
 
 from sbs.errors import SBSError
 from sbs.runtime import allocator
+from sbs.warm.client import run_in_server
 
 app = typer.Typer(
     name="sbs",
@@ -208,8 +209,26 @@ def collect(
     write_runs(records, output)
 
 
+@app.command(hidden=True)
+def serve(socket: Annotated[Path, typer.Argument(help="Socket to listen on.")]) -> None:
+    """Run the commands of a workflow in forks of this process, until the workflow ends."""
+    from sbs.warm.preload import preload
+    from sbs.warm.server import serve as run
+
+    preload()
+    run(socket, run_here)
+
+
 def main() -> None:
-    """Entry point: mistakes in the input end with their message alone."""
+    """Entry point: the command runs in the workflow's server if there is one, else here."""
+    status = run_in_server(sys.argv)
+    if status is not None:
+        sys.exit(status)
+    run_here()
+
+
+def run_here() -> None:
+    """Run the command in ``sys.argv``; mistakes in the input end with their message alone."""
     allocator.keep_freed_memory()
     try:
         app()

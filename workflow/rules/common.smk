@@ -12,6 +12,7 @@ from sbs.registry.datasets import dataset, datasets
 from sbs.registry.exhibits import exhibits as registered_exhibits
 from sbs.registry.methods import method
 from sbs.provenance.code import source_digest
+from sbs.warm.start import start as start_server
 
 config_files = " + ".join(
     map(str, workflow.overwrite_configfiles or ["config/config.yaml"])
@@ -43,6 +44,12 @@ wildcard_constraints:
     ),
     seed=r"\d+",
     study=r"[a-z-]+",
+
+
+def warm_up():
+    """Start the server of training jobs; jobs on other machines cannot use it."""
+    if workflow.local_exec:
+        start_server()
 
 
 def settings_of(stage, wildcards):

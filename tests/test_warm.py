@@ -1,0 +1,161 @@
+"""Commands in forks of a process that has imported everything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sbs.config.scale import Scale, canonical_json, stage_settings
+from sbs.warm import protocol
+from sbs.warm import server as server_module
+from tests.conftest import ROOT
+from tests.test_engine import shortened
+
+SBS = str(Path(sys.executable).parent / "sbs")
+SECONDS = 60.0
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, psutil.Process]]:
+    path = tmp_path_factory.mktemp("server") / "socket"
+    process = subprocess.Popen([SBS, "serve", str(path)])
+    wait_for(path.exists)
+    yield path, psutil.Process(process.pid)
+    process.kill()
+    process.wait()
+
+
+def environment(path: Path) -> dict[str, str]:
+    return dict(os.environ) | {protocol.VARIABLE: str(path), "OMP_NUM_THREADS": "1"}
+
+
+def forks(server: psutil.Process) -> list[psutil.Process]:
+    return [child for child in server.children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_command_says_and_does_the_same_as_by_itself(
+    server: tuple[Path, psutil.Process], tmp_path: Path
+) -> None:
+    words = [SBS, "cost", "resnet20", "--bits", "4"]
+    there = subprocess.run(
+        words, env=environment(server[0]), cwd=tmp_path, capture_output=True, check=True
+    )
+    here = subprocess.run(words, cwd=tmp_path, capture_output=True, check=True)
+    assert there.stdout == here.stdout
+    assert b"674.64 M BOPs" in there.stdout
+    # Paths are relative to the folder of the client.
+    words = [SBS, "fetch", "digits", "--output", "digits.safetensors"]
+    subprocess.run(words, env=environment(server[0]), cwd=tmp_path, check=True)
+    assert (tmp_path / "digits.safetensors").is_file()
+
+
+def test_a_mistake_has_its_message_and_status(server: tuple[Path, psutil.Process]) -> None:
+    for words, status, message in (
+        (["cost", "resnet21"], 1, "sbs: unknown network 'resnet21'"),
+        (["cost"], 2, "Usage: sbs cost"),
+    ):
+        done = subprocess.run(
+            [SBS, *words], env=environment(server[0]), capture_output=True, text=True
+        )
+        assert done.returncode == status
+        assert message in done.stderr
+
+
+@pytest.fixture
+def training(
+    server: tuple[Path, psutil.Process], default_scale: Scale, digits_file: Path, tmp_path: Path
+) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
+    """A pretraining that would take minutes, and the fork that does it."""
+    path, process = server
+    settings = stage_settings(shortened(default_scale, epochs=500), "pretrain", {})
+    words = [SBS, "pretrain", "--network", "resnet20", "--data", str(digits_file)]
+    words += ["--settings", canonical_json(settings), "--record", str(tmp_path / "record.json")]
+    words += ["--weights", str(tmp_path / "weights.safetensors")]
+    client = subprocess.Popen(words, env=environment(path), stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: any((tmp_path / "resume").glob("state-*")))
+    [fork] = forks(process)
+    yield client, fork
+    client.kill()
+    client.communicate()
+
+
+def test_a_killed_command_takes_its_fork_along(
+    training: tuple[subprocess.Popen[str], psutil.Process],
+) -> None:
+    client, fork = training
+    client.kill()
+    wait_for(lambda: not fork.is_running())
+
+
+def test_a_command_whose_fork_dies_has_failed(
+    training: tuple[subprocess.Popen[str], psutil.Process],
+) -> None:
+    client, fork = training
+    fork.send_signal(signal.SIGKILL)
+    _, said = client.communicate(timeout=SECONDS)
+    assert client.returncode == 1
+    assert "the process of this command died" in said
+
+
+@pytest.mark.parametrize("program", [["/other/python"], [*protocol.program(), "/another/path"]])
+def test_another_program_is_refused(
+    server: tuple[Path, psutil.Process], program: list[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(server[0]))
+        protocol.send(connection, protocol.Request(["sbs"], str(ROOT), {}, program))
+        assert connection.recv(1) == bytes([protocol.REFUSED])
+
+
+def test_an_edited_program_is_refused() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        protocol.send(ours, protocol.Request(["sbs"], str(ROOT), {}, protocol.program()))
+        edited = {path: (date, size + 1) for path, (date, size) in server_module._sources().items()}
+        assert server_module._handled(theirs, edited, sys.exit) == protocol.REFUSED
+
+
+def test_without_a_server_a_command_runs_by_itself(tmp_path: Path) -> None:
+    words = [SBS, "cost", "resnet20", "--bits", "4"]
+    done = subprocess.run(words, env=environment(tmp_path / "none"), capture_output=True)
+    assert b"674.64 M BOPs" in done.stdout
+
+
+STARTER = """
+import os, time
+from sbs.warm import protocol
+from sbs.warm.start import start
+start()
+print(os.environ[protocol.VARIABLE], flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_server_ends_with_the_workflow(tmp_path: Path) -> None:
+    environment = dict(os.environ) | {"PATH": f"{Path(SBS).parent}:{os.environ['PATH']}"}
+    workflow = subprocess.Popen(
+        [sys.executable, "-c", STARTER], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert workflow.stdout is not None
+    path = Path(workflow.stdout.readline().strip())
+    wait_for(path.exists)
+    assert path.parent.stat().st_mode & 0o077 == 0, "others could run commands"
+    workflow.kill()
+    workflow.communicate()
+    wait_for(lambda: not path.parent.exists())
