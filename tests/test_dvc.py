@@ -76,7 +76,7 @@ write(folder / (source.stem + ".html"), digest(source))
 STUBS = {"sbs": SBS, "papermill": PAPERMILL, "jupytext": JUPYTEXT, "jupyter": JUPYTER}
 ROWS = {"fixed4 default", "haq default", "sbs default", "sbs memory", "sbs_q default"}
 AFTER_SEARCH = {"exhibits", "finetune", "provenance"}
-WITHOUT_HAQ = {"table2", "table5", "export", "trajectory"}
+WITHOUT_HAQ = {"table2", "table5", "export", "trajectory", "configurations"}
 """Tables and figures that hold no HAQ run in this small sheet."""
 
 
