@@ -193,7 +193,8 @@ def test_edits_repeat_what_depends_on_them_and_a_pull_is_as_good_as_a_run(
     assert ran == {"exhibits", "provenance"}
     assert made == {
         "results/exhibits",
-        *("results/table1.csv", "results/table1.md", "results/metrics/table1"),
+        *("results/table1.csv", "results/table1.md", "results/table1.svg"),
+        "results/metrics/table1",
         *("results/notebooks/table1.ipynb", "results/notebooks/table1.html"),
     }
 
