@@ -15,7 +15,8 @@
 #       All methods compared by bit operations (BOPs): the accuracy of networks that cost at most as
 #       much as one with 4 bits everywhere, and the search cost. Random bits at the same cost and
 #       full precision, fine-tuned as long, are controls of ours. Measured at the scale
-#       {{ config.scale }}; columns named "published" hold the paper's values, on CIFAR-100.
+#       {{ config.scale }}; columns named "published" hold the paper's values, on CIFAR-100. The
+#       picture below the table shows the same numbers.
 #     inputs:
 #       runs_path: <results>/runs/table1.csv
 #       published_path: config/published.csv
@@ -23,6 +24,7 @@
 #       csv_path: <results>/table1.csv
 #       markdown_path: <results>/table1.md
 #       metrics_path: <results>/metrics/table1
+#       figure_path: <results>/table1.svg
 #     shows: markdown_path
 # ---
 
@@ -38,6 +40,7 @@ published_path = "config/published.csv"
 csv_path = "results/table1.csv"
 markdown_path = "results/table1.md"
 metrics_path = "results/metrics/table1"
+figure_path = "results/table1.svg"
 
 # %%
 from pathlib import Path
@@ -45,6 +48,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
+from sbs.plots.tables import draw_table
+from sbs.plots.trajectory import save_svg
 from sbs.results.metrics import write_metrics
 from sbs.results.rendering import rendering
 from sbs.results.tables import table_of_runs
@@ -62,3 +67,7 @@ write_metrics(table, Path(metrics_path))
 text = rendering(table, "Table 1")
 Path(markdown_path).write_text(text)
 Markdown(text)
+
+# %%
+figure = draw_table(table, "Table 1", "bops")
+save_svg(figure, figure_path)

@@ -18,7 +18,7 @@
 #       feel only the cost, one bitwidth for all weights and another for all inputs, and full
 #       precision, fine-tuned as long. DNAS has one path a bitwidth, the same for weights and
 #       inputs. DQ is given the memory of 3 bits, not the bit operations. Measured at the scale
-#       {{ config.scale }}.
+#       {{ config.scale }}. The picture below the table shows the same numbers.
 #     inputs:
 #       runs_path: <results>/runs/table1_3bit.csv
 #       published_path: config/published.csv
@@ -26,6 +26,7 @@
 #       csv_path: <results>/table1_3bit.csv
 #       markdown_path: <results>/table1_3bit.md
 #       metrics_path: <results>/metrics/table1_3bit
+#       figure_path: <results>/table1_3bit.svg
 #     shows: markdown_path
 # ---
 
@@ -40,6 +41,7 @@ published_path = "config/published.csv"
 csv_path = "results/table1_3bit.csv"
 markdown_path = "results/table1_3bit.md"
 metrics_path = "results/metrics/table1_3bit"
+figure_path = "results/table1_3bit.svg"
 
 # %%
 from pathlib import Path
@@ -47,6 +49,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
+from sbs.plots.tables import draw_table
+from sbs.plots.trajectory import save_svg
 from sbs.results.metrics import write_metrics
 from sbs.results.rendering import rendering
 from sbs.results.tables import table_of_runs
@@ -64,3 +68,7 @@ write_metrics(table, Path(metrics_path))
 text = rendering(table, "Table 1 at the 3-bit level")
 Path(markdown_path).write_text(text)
 Markdown(text)
+
+# %%
+figure = draw_table(table, "Table 1 at the 3-bit level", "bops")
+save_svg(figure, figure_path)

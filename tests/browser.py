@@ -24,6 +24,7 @@ return {
   font: parseFloat(getComputedStyle(document.body).fontSize),
   cells: Math.min(...[...document.querySelectorAll('td')]
     .map(e => parseFloat(getComputedStyle(e).fontSize))),
+  images: images.map(e => e.alt),
   broken: images.filter(e => !e.naturalWidth).map(e => e.alt),
   boxes: [...document.querySelectorAll('.wide, .figure')].filter(wide).length,
   dangling: [...document.querySelectorAll('a[href^="#"]')]
@@ -44,6 +45,7 @@ class Facts:
         viewport: of the window.
         font: size of the text.
         cells: size of the smallest text in a table.
+        images: names of figures and of pictures of tables.
         broken: names of figures that did not load.
         boxes: number of tables and figures whose scrolling box is wider than the window.
         dangling: links within the page to nowhere.
@@ -57,6 +59,7 @@ class Facts:
     viewport: float
     font: float
     cells: float
+    images: list[str]
     broken: list[str]
     boxes: int
     dangling: list[str]

@@ -76,3 +76,13 @@ def test_a_figure_is_the_same_file_each_time(name: str, record: RunRecord, tmp_p
         save_svg(figure, tmp_path / path)
         plt.close(figure)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_the_last_digits_of_a_layout_do_not_matter(tmp_path: Path) -> None:
+    """The solver of matplotlib's layout gives others in another process."""
+    for path, error in (("a.svg", 0.0), ("b.svg", 1e-12)):
+        figure = plt.figure()
+        figure.add_axes((0.1 + error, 0.1, 0.8, 0.8)).plot([0, 1])
+        save_svg(figure, tmp_path / path)
+        plt.close(figure)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()

@@ -10,9 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
 from sbs.errors import SBSError
+from sbs.plots.tables import draw_table
+from sbs.plots.trajectory import save_svg
 from sbs.report.exhibits import exhibits, notebook_html, shown
 from sbs.report.page import duration, page
 from sbs.report.runs import provenance, statistics
@@ -104,8 +108,22 @@ def test_nothing_made_is_one_clear_error(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def measured_page() -> tuple[str, list[str]]:
+PICTURES = {
+    "table1": ("bops",),
+    "table2": ("memory",),
+    "table5": ("bops", "search_time", "search_memory"),
+}
+"""Tables with a picture, and what it shows beside accuracy."""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
     """The page of the committed snapshot of the default scale, and its exhibits' titles."""
+    pictures = tmp_path_factory.mktemp("pictures")
+    for name, amounts in PICTURES.items():
+        figure = draw_table(pd.read_csv(MEASURED / f"{name}.csv"), name, *amounts)
+        save_svg(figure, pictures / f"{name}.svg")
+        plt.close(figure)
     records = sorted(MEASURED.glob("**/search.json")) + sorted(MEASURED.glob("**/metrics.json"))
     jobs = [
         SimpleNamespace(rule="finetune", starttime=1.0, endtime=9.0, output=[str(path)])
@@ -120,7 +138,7 @@ def measured_page() -> tuple[str, list[str]]:
         ("claims", "Claims", ".csv"),
     ):
         path = MEASURED / f"{name}{suffix}"
-        made = [str(file) for file in sorted(MEASURED.glob(f"{name}.*"))]
+        made = [str(f) for folder in (MEASURED, pictures) for f in sorted(folder.glob(f"{name}.*"))]
         job = SimpleNamespace(
             output=made, input=["results/runs.csv"], rule=SimpleNamespace(name=name)
         )
@@ -154,8 +172,29 @@ class _Results:
         return [(named, {"": records}) for named, records in self._results.values()]
 
 
-def test_exhibits_stand_in_the_papers_order() -> None:
-    _, titles = measured_page()
+def test_a_picture_stands_below_its_table_and_a_figure_only_once(tmp_path: Path) -> None:
+    for name in ("table1.csv", "table1.svg", "fig4.csv", "fig4.svg"):
+        (tmp_path / name).write_text("a,b\n1,2\n" if name.endswith("csv") else "<svg/>")
+    bodies = {}
+    for name, suffix in (("table1", ".csv"), ("fig4", ".svg")):
+        made = [str(tmp_path / f"{name}{ending}") for ending in (".svg", ".csv", "")]
+        rule = SimpleNamespace(name=name)
+        record = SimpleNamespace(
+            path=tmp_path / f"{name}{suffix}",
+            labels={"title": name},
+            caption="",
+            job=SimpleNamespace(output=made, input=[], rule=rule),
+        )
+        (one,) = exhibits(_Results({"x": (SimpleNamespace(name="Tables"), [record])}))
+        bodies[name] = one.body
+        assert [file.name for file in one.downloads] == [f"{name}.svg", f"{name}.csv"]
+    assert bodies["table1"].index("<table") < bodies["table1"].index("<img")
+    assert "<table" not in bodies["fig4"]
+    assert bodies["fig4"].count("<img") == 1
+
+
+def test_exhibits_stand_in_the_papers_order(measured: tuple[str, list[str]]) -> None:
+    _, titles = measured
     assert titles == [
         *("claims", "table1", "table2", "table5", "export", "fig2", "fig3", "fig4", "theory")
     ]
@@ -163,13 +202,14 @@ def test_exhibits_stand_in_the_papers_order() -> None:
 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 def test_a_browser_without_a_network_shows_every_table_and_figure(
-    tmp_path: Path, width: int
+    measured: tuple[str, list[str]], tmp_path: Path, width: int
 ) -> None:
-    text, titles = measured_page()
+    text, titles = measured
     path = tmp_path / "report.html"
     path.write_text(text)
     with chromium() as browser:
         facts = seen(browser, path, width)
     assert facts.ids == titles
+    assert facts.images == ["table1", "table2", "table5", "fig2", "fig3", "fig4"]
     assert_readable(facts)
     assert "SBS-Q without bit sharing" in facts.text

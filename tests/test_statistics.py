@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sbs.results.statistics import compare, holm, letters, tie
+from sbs.results.statistics import compare, holm, letters, mean_reach, tie
 
 
 def around(*means: float) -> dict[str, pd.Series]:
@@ -118,3 +118,11 @@ def test_holm_by_hand() -> None:
     found = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
     assert found == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
     assert holm({"a": 0.9, "b": 0.8}) == {"b": 1.0, "a": 1.0}
+
+
+def test_the_interval_of_a_mean_is_that_of_its_t_test() -> None:
+    sample = pd.Series([66.1, 67.0, 66.4, 66.9])
+    low, high = stats.ttest_1samp(sample, 0).confidence_interval(0.95)
+    reach = mean_reach(float(sample.std()), len(sample))
+    assert (sample.mean() - reach, sample.mean() + reach) == pytest.approx((low, high))
+    assert np.isnan(mean_reach(float("nan"), 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from sbs.errors import SBSError
 from sbs.methods.penalty import BAND
@@ -17,10 +19,28 @@ from sbs.provenance.records import RunRecord
 COLOURS = "crest"
 
 
+DIGITS = 6
+"""Decimals of the axes' positions, which are shares of the figure's size."""
+
+
 def save_svg(figure: Figure, path: str | Path) -> None:
     """Write a figure as SVG, without date or random names: equal figures give equal bytes."""
     with plt.rc_context({"svg.hashsalt": "sbs"}):
+        _fix_layout(figure)
         figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def _fix_layout(figure: Figure) -> None:
+    """Lay the figure out once and round the result.
+
+    The last digits of matplotlib's layout differ from process to process. They are part of the
+    names in the SVG.
+    """
+    figure.savefig(BytesIO(), format="svg")
+    figure.set_layout_engine("none")
+    for axis in figure.axes:
+        position = axis.get_position(original=True)
+        axis.set_position(Bbox(position.get_points().round(DIGITS)))
 
 
 def search_trajectory(record: RunRecord) -> Figure:

@@ -41,7 +41,7 @@ class Exhibit:
         title: title that the rule gives it.
         category: heading above it.
         caption: HTML of the caption.
-        body: HTML of the table or figure.
+        body: HTML of the table or figure, and of the pictures that the rule made beside it.
         notebook: HTML of the executed notebook that made it, or None.
         downloads: its data.
         path: file of the table or figure.
@@ -113,11 +113,12 @@ def _exhibit(category: str, record: Any) -> Exhibit:
     title = str((record.labels or {}).get("title", path.stem))
     outputs = [Path(file) for file in record.job.output]
     notebook = next((file for file in outputs if file.suffix == ".ipynb" and file.exists()), None)
+    pictures = [file for file in outputs if file.suffix == ".svg" and file.exists()]
     return Exhibit(
         title=title,
         category=category,
         caption=record.caption,
-        body=shown(path, title),
+        body="\n".join(shown(file, title) for file in dict.fromkeys([path, *pictures])),
         notebook=notebook_html(notebook) if notebook else None,
         downloads=list(_downloads(outputs)),
         path=path,

@@ -123,6 +123,18 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return adjusted
 
 
+def mean_reach(deviation: float, size: int) -> float:
+    """Half the width of the t-interval of a mean, at the level of :data:`CONFIDENCE`.
+
+    Args:
+        deviation: sample standard deviation.
+        size: number of values; NaN comes back for fewer than two.
+    """
+    if size < 2:
+        return math.nan
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, size - 1)) * deviation / math.sqrt(size)
+
+
 def tie(first: pd.Series, second: pd.Series) -> bool | None:
     """Whether two samples differ by no more than their noise; None if one has a single value.
 
