@@ -1,6 +1,7 @@
 #   make environment           install what the other commands need in .venv (they do it themselves)
 #   make table1                Table 1 at the default scale, with all runs that it needs
 #   make NAME                  any other table or figure, by its notebook: notebooks/NAME.py
+#   make plan TABLE=table1     what a table still needs, and how long it takes; without TABLE: everything
 #   make theory                the paper's statements checked, Figures 2 and 3, packing, search spaces
 #   make report                one HTML page of everything made so far: results/report.html
 #   make repro                 everything at the default scale, cached by DVC
@@ -17,7 +18,7 @@
 #   make snapshot              copy tables, figures and run records to results/measured/
 #   make restore               put the run records of a snapshot back into results/
 #
-# Tables, figures, report, snapshot and restore take SCALE=name, for the scale of config/name.yaml.
+# Tables, figures, plan, report, snapshot and restore take SCALE=name, for the scale of config/name.yaml.
 # CONFIG="config/config.yaml other.yaml" changes single keys of a scale by a second file.
 # PYTHON=/path/to/python names the Python for .venv: 3.11 or newer.
 
@@ -36,7 +37,7 @@ endif
 
 EXHIBITS := $(basename $(notdir $(wildcard notebooks/*.py)))
 
-.PHONY: $(EXHIBITS) help environment report repro pull test check bench bench-snapshot evidence gpu-check gpu-check-snapshot lock schema snapshot restore
+.PHONY: $(EXHIBITS) help environment plan report repro pull test check bench bench-snapshot evidence gpu-check gpu-check-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -59,6 +60,10 @@ $(filter-out theory,$(EXHIBITS)): environment
 theory: environment
 	$(RUN) snakemake --cores all --configfile $(CONFIG) -- \
 	  $(addprefix exhibit_,theory fig2 fig3 packing search_space)
+
+plan: environment
+	@$(RUN) snakemake --dry-run --quiet rules --cores all --configfile $(CONFIG) -- \
+	  $(addprefix exhibit_,$(TABLE))
 
 report: environment
 	$(RUN) snakemake --configfile $(CONFIG) --reporter sbs --report-sbs-path $(RESULTS)/report.html -- built

@@ -21,6 +21,7 @@ from sbs.data.images import (
     save_dataset,
 )
 from sbs.errors import SBSError
+from sbs.registry.datasets import dataset
 from sbs.runtime import tensor_files
 
 
@@ -220,3 +221,7 @@ def test_no_images_held_out_is_the_dataset_itself(digits_file: Path) -> None:
     assert whole.holding_out(0) is whole
     with pytest.raises(SBSError, match=r"data\.held_out: 99999 of \d+ training images of digits"):
         whole.holding_out(99999)
+
+
+def test_the_registered_number_of_training_images_is_that_of_the_file(digits_file: Path) -> None:
+    assert dataset("digits").training_images == len(load_dataset(digits_file).train.labels)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROOT
-from tests.test_workflow import edit, snakemake
+from tests.test_workflow import edit, environment, snakemake
 
 OUTSIDE = ROOT / "tests" / "outside"
 ROWS = (
@@ -49,7 +49,8 @@ def test_an_outside_package_runs_through_the_workflow(tmp_path: Path) -> None:
         edit(folder, stage, epochs=2)
     edit(folder, "pretrain", seeds=[0])
 
-    done = snakemake(folder, "results/random_table.csv", PYTHONPATH=str(site))
+    paths = f"{site}:{environment().get('PYTHONPATH', '')}"
+    done = snakemake(folder, "results/random_table.csv", PYTHONPATH=paths)
     assert done.returncode == 0, done.stdout + done.stderr
     table = pd.read_csv(folder / "results" / "random_table.csv")
     found = table[table["method"] != "fp"].groupby("label", sort=False)["bops"].agg(["size", "max"])
@@ -62,7 +63,7 @@ def test_an_outside_package_runs_through_the_workflow(tmp_path: Path) -> None:
     # An edit of the outside method's own code makes its searches stale and no others.
     method = site / "outside" / "random_bits.py"
     method.write_text(method.read_text().replace("range(2)", "range(1, 3)"))
-    plan = snakemake(folder, "--dry-run", "results/random_table.csv", PYTHONPATH=str(site))
+    plan = snakemake(folder, "--dry-run", "results/random_table.csv", PYTHONPATH=paths)
     searches = [
         line for line in plan.stdout.splitlines() if "/search.json" in line and "output" in line
     ]

@@ -12,12 +12,21 @@ from typing import Any, cast
 import pytest
 from pydantic import BaseModel
 
+from sbs.config.scale import Scale, stage_settings
 from sbs.errors import SBSError
 from sbs.registry.code import stage_modules
 from sbs.registry.costs import CostModel, Sizes, cost_models
 from sbs.registry.datasets import datasets
 from sbs.registry.discovery import Registry, Room, listed, source_of
-from sbs.registry.methods import Method, methods, searched, searching_methods, section_types
+from sbs.registry.methods import (
+    Method,
+    Workload,
+    method,
+    methods,
+    searched,
+    searching_methods,
+    section_types,
+)
 from sbs.registry.networks import networks
 from tests.conftest import ROOT
 
@@ -127,3 +136,39 @@ def test_a_search_depends_on_the_code_of_its_own_cost_model(
     monkeypatch.setitem(cast(dict[str, CostModel], cost_models()), "third", third)
     assert __name__ in stage_modules("search", "resnet20", "sbs", "third")
     assert __name__ not in stage_modules("search", "resnet20", "sbs", "bops")
+
+
+def test_every_method_knows_the_effort_of_its_search(default_scale: Scale) -> None:
+    task = Workload(images=1000, layers=20)
+    epochs = default_scale.search.epochs
+    found = {}
+    for name in searching_methods():
+        settings = stage_settings(default_scale, "search", {}, name)
+        found[name] = method(name).search_effort(settings, task) / 1000
+    assert found["fixed4"] == found["random"] == 0
+    assert found["sbs"] == found["sbs_q"] == found["cost-only"] == pytest.approx(1.07 * epochs)
+    assert found["dnas"] == 3 * epochs
+    assert found["haq"] == pytest.approx(16 * 512 / 1000)
+    assert found["dq"] == 10
+    # Two bitwidths above the lowest; 18 searched layers, so 36 tensors.
+    assert found["sensitivity"] == pytest.approx(2 * (10 + 37 * (20 * 64 + 256 / 3) / 1000))
+    paths = stage_settings(default_scale, "search", {"search.bit_sharing": False}, "sbs_q")
+    assert method("sbs_q").search_effort(paths, task) == 3 * epochs * 1000
+
+
+def test_a_method_that_says_nothing_costs_its_epochs_if_it_trains() -> None:
+    settings, task = {"search": {"epochs": 7}}, Workload(images=100, layers=20)
+    silent = Method("silent", "Silent", 1, "module:search")
+    trains = Method("trains", "Trains", 1, "module:search", trained_epochs=lambda settings: 7.0)
+    assert silent.search_effort(settings, task) == 0
+    assert trains.search_effort(settings, task) == 700
+
+
+@pytest.mark.parametrize(
+    ("name", "searched", "pretrained"),
+    [("sbs", 8, 5), ("fixed4", 5, 5), ("haq", 5, 5), ("dq", 0, 0)],
+)
+def test_epochs_of_fine_tuning(name: str, searched: int, pretrained: int) -> None:
+    for start, epochs in (("searched", searched), ("pretrained", pretrained)):
+        settings = {"start": start, "epochs": 8, "epochs_without_search": 5}
+        assert method(name).finetune_epochs(settings) == epochs

@@ -11,7 +11,9 @@ from sklearn.model_selection import train_test_split
 
 from sbs.data.images import Dataset, ImageSet, make_dataset
 
-DATASETS = {"digits": {"label": "digits", "classes": 10, "image": (1, 8, 8)}}
+DATASETS = {
+    "digits": {"label": "digits", "classes": 10, "image": (1, 8, 8), "training_images": 1347},
+}
 
 TEST_SHARE = 0.25
 SPLIT_SEED = 0

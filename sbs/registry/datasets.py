@@ -17,6 +17,7 @@ class RegisteredDataset:
         label: name for people.
         classes: number of classes.
         image: shape (C, H, W) of an image.
+        training_images: number of training images, for the estimates of ``make plan`` only.
     """
 
     name: str
@@ -24,6 +25,7 @@ class RegisteredDataset:
     label: str
     classes: int
     image: tuple[int, int, int]
+    training_images: int = 50_000
 
 
 def _load(module: str) -> list[RegisteredDataset]:

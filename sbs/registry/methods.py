@@ -24,6 +24,19 @@ def all_sections(settings: Settings) -> frozenset[str] | None:
 
 
 @dataclass(frozen=True)
+class Workload:
+    """What the effort of a search depends on besides its settings.
+
+    Attributes:
+        images: number of training images.
+        layers: number of convolutions and linear layers of the network.
+    """
+
+    images: int
+    layers: int
+
+
+@dataclass(frozen=True)
 class Method:
     """A compression method. The module that registers it must not import PyTorch at its top level.
 
@@ -46,6 +59,10 @@ class Method:
             authors' search; None if the search does not train.
         trained_epochs: from the settings of a search, the epochs that it trains the weights that
             fine-tuning can start from; None if it trains none.
+        effort: from the settings of a search and its workload, the number of images that plain
+            training goes through in the same time, for ``make plan``. None: ``search.epochs`` of
+            all images if one of the two fields above is given, else nothing.
+        finetunes: whether the weights are trained at the policy's bitwidths after the search.
         own_start: whether fine-tuning always starts from the searched weights; ``finetune.start``
             is then ignored.
         without_sharing: name and label of its table row where ``search.bit_sharing`` is false;
@@ -69,6 +86,8 @@ class Method:
     lands: bool = True
     search_share: Callable[[Settings], float] | None = None
     trained_epochs: Callable[[Settings], float] | None = None
+    effort: Callable[[Settings, Workload], float] | None = None
+    finetunes: bool = True
     own_start: bool = False
     without_sharing: tuple[str, str] | None = None
     pools_variants: bool = False
@@ -93,6 +112,30 @@ class Method:
         """
         needed = self.needed(search)
         return [name for name in self.sections if needed is None or name in needed]
+
+    def search_effort(self, settings: Settings, workload: Workload) -> float:
+        """Number of images that plain training goes through in the time of a search.
+
+        Args:
+            settings: the settings of the search.
+            workload: training images and layers.
+        """
+        if self.effort is not None:
+            return self.effort(settings, workload)
+        trains = self.search_share is not None or self.trained_epochs is not None
+        return float(settings["search"]["epochs"] * workload.images) if trains else 0.0
+
+    def finetune_epochs(self, finetune: Settings) -> int:
+        """Epochs of fine-tuning.
+
+        Args:
+            finetune: the ``finetune`` section of the scale.
+        """
+        if not self.finetunes:
+            return 0
+        searched = self.own_start or finetune["start"] == "searched"
+        trained = searched and self.trained_epochs is not None
+        return int(finetune["epochs" if trained else "epochs_without_search"])
 
     def load(self) -> Callable[..., Any]:
         """Import the search and bind its options: a function with one argument, the context."""

@@ -33,7 +33,7 @@ def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: 
     settings = settings_of(stage)
     chosen = Policy.load(policy, job.network)
     stage.normalize_as(checkpoints.read_normalization(start), str(start))
-    needed = get_quantizer(chosen.quantizer).needs_finetuning
+    needed = method(job.method).finetunes
     images = None
     if needed and settings.fit_intervals:
         images = stage.train_batches(settings.batch_size).first_images()
@@ -50,12 +50,9 @@ def settings_of(stage: StageRun) -> FinetuneSettings:
     """The settings of fine-tuning for the method of the run."""
     settings: FinetuneSettings = stage.section("finetune", FinetuneSettings)
     known = method(stage.job.method)
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"epochs": known.finetune_epochs(settings.model_dump())}
     if known.own_start:  # the search has set the intervals as the method wants them
         changes["fit_intervals"] = False
-    searched = known.own_start or settings.start == "searched"
-    if not searched or known.trained_epochs is None:
-        changes["epochs"] = settings.epochs_without_search
     return settings.model_copy(update=changes)
 
 

@@ -34,6 +34,8 @@ METHODS = (
         lands=False,
         search_share=lambda settings: float(settings[DQ]["epochs"] / AUTHORS_EPOCHS),
         trained_epochs=lambda settings: float(settings[DQ]["epochs"]),
+        effort=lambda settings, workload: float(settings[DQ]["epochs"] * workload.images),
+        finetunes=False,
         own_start=True,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from sbs.config.settings import Section
-from sbs.registry.methods import Method, Settings
+from sbs.registry.methods import Method, Settings, Workload
 
 HAQ = "haq"
 AUTHORS_IMAGES = 600 * 20_000
@@ -29,6 +29,11 @@ class HAQSettings(Section):
         return self
 
 
+def effort(settings: Settings, workload: Workload) -> float:
+    """Number of training images of all episodes."""
+    return float(settings[HAQ]["episodes"] * settings[HAQ]["images"])
+
+
 def search_share(settings: Settings) -> float:
     """Number of training images of all episodes, divided by the authors' number."""
     return float(settings[HAQ]["episodes"] * settings[HAQ]["images"] / AUTHORS_IMAGES)
@@ -45,6 +50,7 @@ METHODS = (
         sections={HAQ: HAQSettings},
         lowest_bits=lambda settings: int(settings[HAQ]["lowest_bits"]),
         search_share=search_share,
+        effort=effort,
         # The search does not change the weights; it finds the ranges of the quantizers.
         own_start=True,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from sbs.config.settings import Section
-from sbs.registry.methods import Method
+from sbs.registry.methods import Method, Settings, Workload
 
 MULTIPATH = "multipath"
 AUTHORS_EPOCHS = 90
@@ -27,6 +27,12 @@ class MultipathSettings(Section):
     samples: int = Field(ge=1, description="Policies to sample; the best one is the result.")
 
 
+def effort(settings: Settings, workload: Workload) -> float:
+    """All training images, times the number of paths: a step computes every path."""
+    search = settings["search"]
+    return float(search["epochs"] * workload.images * len(search["bitwidths"]))
+
+
 METHODS = (
     Method(
         name="dnas",
@@ -41,5 +47,6 @@ METHODS = (
         trained_epochs=lambda settings: float(
             settings["search"]["epochs"] * settings[MULTIPATH]["weight_share"]
         ),
+        effort=effort,
     ),
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 
 from sbs.config.settings import Section
-from sbs.registry.methods import Method
+from sbs.registry.methods import Method, Settings, Workload
 
 SENSITIVITY = "sensitivity"
+PASSES = 3
+"""A training step costs about three forward passes; measuring a loss costs one."""
 
 
 class SensitivitySettings(Section):
@@ -19,6 +21,15 @@ class SensitivitySettings(Section):
     images: int = Field(ge=1, description="Training images that only the loss is measured on.")
 
 
+def effort(settings: Settings, workload: Workload) -> float:
+    """Images of all trainings: one per bitwidth above the lowest, and then one per tensor."""
+    search, own = settings["search"], settings[SENSITIVITY]
+    tensors = 2 * (workload.layers - 2)
+    short = (1 + tensors) * (own["steps"] * search["batch_size"] + own["images"] / PASSES)
+    bitwidths = len(search["bitwidths"]) - 1
+    return float(bitwidths * (own["base_epochs"] * workload.images + short))
+
+
 METHODS = (
     Method(
         name=SENSITIVITY,
@@ -28,5 +39,6 @@ METHODS = (
         bits=True,
         sections={SENSITIVITY: SensitivitySettings},
         lowest_bits=lambda settings: int(settings["search"]["bitwidths"][0]),
+        effort=effort,
     ),
 )

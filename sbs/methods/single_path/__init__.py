@@ -8,12 +8,16 @@ from pydantic import Field
 
 from sbs.config.settings import Section
 from sbs.methods.multipath import MULTIPATH, MultipathSettings
+from sbs.methods.multipath import effort as effort_of_paths
 from sbs.policy import FULL_PRECISION
-from sbs.registry.methods import Method, Settings
+from sbs.registry.methods import Method, Settings, Workload
 
 TWO_STAGE = "two_stage"
 AUTHORS_EPOCHS = 30
 """Epochs of a search on CIFAR-100 (section 4.2)."""
+
+STEP = 1.07
+"""Time of a search step over that of plain training (results/measured/benchmarks)."""
 
 
 class TwoStageSettings(Section):
@@ -40,6 +44,13 @@ def trained_epochs(settings: Settings) -> float:
     return float(search["epochs"] * share)
 
 
+def effort(settings: Settings, workload: Workload) -> float:
+    """All training images, with a little more for the gates; without bit sharing, for each path."""
+    if not settings["search"].get("bit_sharing", True):
+        return effort_of_paths(settings, workload)
+    return float(settings["search"]["epochs"] * workload.images * STEP)
+
+
 def lowest_bits(settings: Settings) -> int:
     """The lowest candidate bitwidth."""
     return int(settings["search"]["bitwidths"][0])
@@ -54,6 +65,7 @@ def _method(
         "lowest_bits": lowest_bits if quantize else lambda settings: FULL_PRECISION,
         "search_share": search_share,
         "trained_epochs": trained_epochs,
+        "effort": effort,
     }
     facts |= {"bits": quantize, "filters": prune, "quantizes": quantize}
     return Method(name, label, order, **facts | more)

@@ -18,13 +18,11 @@ class Quantizer(ABC):
 
     Attributes:
         name: value of ``quantizer`` in ``policy.json``.
-        needs_finetuning: whether the searched weights must be trained at the policy's bitwidths.
         own_layout: whether parameter names differ from the plain network; then the weights load
             only into the network of the policy.
     """
 
     name: ClassVar[str]
-    needs_finetuning: ClassVar[bool] = True
     own_layout: ClassVar[bool] = False
 
     @abstractmethod

@@ -25,7 +25,6 @@ class DQQuantizer(Quantizer):
     """The search learns weights, steps and ranges together, so no fine-tuning follows."""
 
     name = "dq"
-    needs_finetuning = False
     own_layout = True
 
     def network(self, model: nn.Module, swap_layers: Callable[[], nn.Module]) -> nn.Module:

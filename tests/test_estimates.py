@@ -1,0 +1,150 @@
+"""Estimated times of jobs: reference costs, what runs here teach, and the schedule."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sbs.plan.costs import CPU, OTHER, OVERHEAD, Run, reference_seconds
+from sbs.plan.estimates import Estimates
+from sbs.plan.jobs import PlannedJob
+from sbs.plan.schedule import Places, wall_seconds
+from tests.conftest import ROOT
+
+MEASURED = ROOT / "results" / "measured"
+RECORD = {"pretrain": "metrics.json", "search": "search.json", "finetune": "metrics.json"}
+
+
+def job(number: int, rule: str, run: str = "", **more: Any) -> PlannedJob:
+    """A job of a run ``network/method/variant/seed-N``; unnamed facts are the usual ones."""
+    names = dict(zip(("network", "method", "variant"), run.split("/"), strict=False))
+    usual = {"threads": 1, "gpu": 0, "input": (), "output": (f"file-{number}",), "log": ()}
+    return PlannedJob(number, rule, names if run else {}, **{**usual, "benchmark": None, **more})
+
+
+def measured(scale: str) -> list[tuple[Run, float, str]]:
+    """The committed runs of a scale, the seconds that each trained, and its kind."""
+    found = []
+    for stage in RECORD:
+        for path in sorted((MEASURED / scale / stage).glob(f"**/{RECORD[stage]}")):
+            content = json.loads(path.read_text())
+            finetune = content["settings"].get("finetune", {})
+            # Records from before this setting existed come from equally long fine-tuning.
+            finetune.setdefault("epochs_without_search", finetune.get("epochs"))
+            names = (content[name] for name in ("network", "method", "variant"))
+            run = Run(stage, *names, content["settings"])
+            found.append((run, content["wall_seconds"], f"{stage} {content['method']}"))
+    return found
+
+
+@pytest.mark.parametrize("scale", ["digits", "cifar100-short"])
+def test_reference_costs_agree_with_the_committed_runs(scale: str) -> None:
+    runs = measured(scale)
+    estimated = [reference_seconds(run, CPU) for run, _, _ in runs]
+    actual = [OVERHEAD + seconds for _, seconds, _ in runs]
+    assert sum(estimated) / sum(actual) == pytest.approx(1, rel=0.5)
+    ratios = defaultdict(list)
+    for (_, _, kind), guess, seconds in zip(runs, estimated, actual, strict=True):
+        ratios[kind].append(guess / seconds)
+    assert len(ratios) > 10
+    assert {kind: r for kind, r in ratios.items() if not 0.5 < median(r) < 2} == {}
+
+
+def settings_of_digits(stage: str, wildcards: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of the committed runs of the default scale."""
+    run = f"{wildcards['network']}/{wildcards['method']}/default/seed-0"
+    record = json.loads((MEASURED / "digits" / stage / run / RECORD[stage]).read_text())
+    return dict(record["settings"])
+
+
+def finished(results: Path, run: str, slowness: float) -> None:
+    """A committed search that has run here, with a time of ``slowness`` times the reference."""
+    source = MEASURED / "digits" / "search" / run / "search.json"
+    record = results / "search" / run / "search.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(source.read_text())
+    names = run.split("/")[:3]
+    reference = reference_seconds(
+        Run("search", *names, json.loads(source.read_text())["settings"]), CPU
+    )
+    benchmark = results / "benchmarks" / "search" / f"{run}.tsv"
+    benchmark.parent.mkdir(parents=True)
+    benchmark.write_text(f"s\th:m:s\n{slowness * reference}\t0:00:10\n")
+
+
+def test_estimates_follow_the_runs_most_like_a_job(tmp_path: Path) -> None:
+    finished(tmp_path, "resnet56/sbs/default/seed-0", 3)
+    finished(tmp_path, "resnet56/sbs_q/default/seed-0", 5)
+    known, none = (Estimates(folder, settings_of_digits) for folder in (tmp_path, tmp_path / "no"))
+    factors = {}
+    for number, run in enumerate(
+        ["resnet56/sbs/default", "resnet56/sbs/memory", "resnet20/sbs_q/default", "resnet20/dq/x"]
+    ):
+        one = job(number, "search", run)
+        factors[run] = known.seconds(one) / none.seconds(one)
+    assert factors.pop("resnet56/sbs/default") == pytest.approx(3)
+    assert factors.pop("resnet56/sbs/memory") == pytest.approx(3)  # the same method
+    assert factors.pop("resnet20/sbs_q/default") == pytest.approx(5)  # on another network
+    assert 3 < factors.pop("resnet20/dq/x") < 5  # all that ran here
+    assert known.seconds(job(9, "collect")) == OTHER
+    assert (known.finished, none.finished) == (2, 0)
+
+
+def test_estimates_allow_for_an_edit_of_the_schedule(tmp_path: Path) -> None:
+    run = "resnet56/sbs/default/seed-0"
+    finished(tmp_path, run, 2)
+
+    def longer(stage: str, wildcards: Mapping[str, str]) -> dict[str, Any]:
+        settings = settings_of_digits(stage, wildcards)
+        return settings | {"search": settings["search"] | {"epochs": 60}}
+
+    one = job(0, "search", run)
+    same, edited = (Estimates(tmp_path, of).seconds(one) for of in (settings_of_digits, longer))
+    assert edited - 2 * OVERHEAD == pytest.approx(10 * (same - 2 * OVERHEAD))
+
+
+def test_files_that_say_nothing_are_passed_over(tmp_path: Path) -> None:
+    finished(tmp_path, "resnet56/sbs/default/seed-0", 2)
+    for path in tmp_path.glob("**/*.*"):
+        kept = path.read_text()
+        for broken in ("", "s\n", "s\n-\n", "{}"):
+            path.write_text(broken)
+            assert Estimates(tmp_path, settings_of_digits).finished == 0
+        path.write_text(kept)
+    assert Estimates(tmp_path, settings_of_digits).finished == 1
+
+
+def test_wall_time_of_chains_cores_and_gpus() -> None:
+    first, second = job(1, "search"), job(2, "finetune", input=("file-1",))
+    others = [job(number, "search") for number in (3, 4, 5)]
+    seconds = {1: 10.0, 2: 20.0, 3: 4.0, 4: 4.0, 5: 4.0}
+    jobs = [first, second, *others]
+    assert wall_seconds(jobs, seconds, Places(1, 1)) == 42
+    assert wall_seconds(jobs, seconds, Places(2, 1)) == 30
+    assert wall_seconds(others, seconds, Places(2, 1)) == 8
+    assert wall_seconds([], seconds, Places(2, 1)) == 0
+    on_gpu = [job(number, "search", gpu=1) for number in (3, 4, 5)]
+    assert wall_seconds(on_gpu, seconds, Places(8, 1)) == 12
+    assert wall_seconds(on_gpu, seconds, Places(8, 3)) == 4
+    wide = [job(number, "search", threads=4) for number in (3, 4)]
+    assert wall_seconds(wide, seconds, Places(4, 1)) == 8
+    assert wall_seconds(wide, seconds, Places(2, 1)) == 8  # Snakemake gives them two cores each
+
+
+def test_places_are_cores_here_and_jobs_on_a_cluster() -> None:
+    def places(gpu: int | None, **given: Any) -> Places:
+        limit = {"gpu": SimpleNamespace(value=gpu)}
+        settings = SimpleNamespace(**given)
+        return Places.of(SimpleNamespace(resource_settings=settings, global_resources=limit), 2)
+
+    assert places(1, cores=8, nodes=None) == Places(8, 1)
+    assert places(1, cores=None, nodes=None) == Places(1, 1)
+    assert places(20, cores=1, nodes=20) == Places(40, 20)
+    assert places(None, cores=1, nodes=20).gpus == 40  # without a limit, Snakemake counts none
