@@ -2,6 +2,7 @@
 #   make table1                Table 1 at the default scale, with all runs that it needs
 #   make NAME                  any other table or figure, by its notebook: notebooks/NAME.py
 #   make plan TABLE=table1     what a table still needs, and how long it takes; without TABLE: everything
+#   make tables                every table and figure
 #   make theory                the paper's statements checked, Figures 2 and 3, packing, search spaces
 #   make report                one HTML page of everything made so far: results/report.html
 #   make repro                 everything at the default scale, cached by DVC
@@ -37,7 +38,7 @@ endif
 
 EXHIBITS := $(basename $(notdir $(wildcard notebooks/*.py)))
 
-.PHONY: $(EXHIBITS) help environment plan report repro pull test check bench bench-snapshot evidence gpu-check gpu-check-snapshot lock schema snapshot restore
+.PHONY: $(EXHIBITS) tables help environment plan report repro pull test check bench bench-snapshot evidence gpu-check gpu-check-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -56,6 +57,9 @@ environment: .venv/installed
 # A table or figure by the name of its notebook.
 $(filter-out theory,$(EXHIBITS)): environment
 	$(RUN) snakemake --cores all --configfile $(CONFIG) -- exhibit_$@
+
+tables: environment
+	$(RUN) snakemake --cores all --configfile $(CONFIG)
 
 theory: environment
 	$(RUN) snakemake --cores all --configfile $(CONFIG) -- \

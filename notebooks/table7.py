@@ -25,6 +25,7 @@
 #       csv_path: <results>/table7.csv
 #       markdown_path: <results>/table7.md
 #       metrics_path: <results>/metrics/table7
+#       figure_path: <results>/table7.svg
 #     shows: markdown_path
 # ---
 
@@ -39,6 +40,7 @@ published_path = "config/published.csv"
 csv_path = "results/table7.csv"
 markdown_path = "results/table7.md"
 metrics_path = "results/metrics/table7"
+figure_path = "results/table7.svg"
 
 # %%
 from pathlib import Path
@@ -46,6 +48,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
+from sbs.plots.tables import draw_table
+from sbs.plots.trajectory import save_svg
 from sbs.results.metrics import write_metrics
 from sbs.results.rendering import rendering
 from sbs.results.two_stage import table7
@@ -63,3 +67,7 @@ write_metrics(table, Path(metrics_path))
 text = rendering(table, "Table 7")
 Path(markdown_path).write_text(text)
 Markdown(text)
+
+# %%
+figure = draw_table(table, "Table 7", "bops")
+save_svg(figure, figure_path)

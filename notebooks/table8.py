@@ -24,6 +24,7 @@
 #       csv_path: <results>/table8.csv
 #       markdown_path: <results>/table8.md
 #       metrics_path: <results>/metrics/table8
+#       figure_path: <results>/table8.svg
 #     shows: markdown_path
 # ---
 
@@ -39,6 +40,7 @@ published_path = "config/published.csv"
 csv_path = "results/table8.csv"
 markdown_path = "results/table8.md"
 metrics_path = "results/metrics/table8"
+figure_path = "results/table8.svg"
 
 # %%
 from pathlib import Path
@@ -46,6 +48,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
+from sbs.plots.tables import draw_table
+from sbs.plots.trajectory import save_svg
 from sbs.results.metrics import write_metrics
 from sbs.results.rendering import rendering
 from sbs.results.rows import Row
@@ -70,3 +74,7 @@ write_metrics(table, Path(metrics_path))
 text = rendering(table, "Table 8")
 Path(markdown_path).write_text(text)
 Markdown(text)
+
+# %%
+figure = draw_table(table, "Table 8", "bops")
+save_svg(figure, figure_path)

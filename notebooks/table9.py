@@ -23,6 +23,7 @@
 #       csv_path: <results>/table9.csv
 #       markdown_path: <results>/table9.md
 #       metrics_path: <results>/metrics/table9
+#       figure_path: <results>/table9.svg
 #     shows: markdown_path
 # ---
 
@@ -37,6 +38,7 @@ published_path = "config/published.csv"
 csv_path = "results/table9.csv"
 markdown_path = "results/table9.md"
 metrics_path = "results/metrics/table9"
+figure_path = "results/table9.svg"
 
 # %%
 from pathlib import Path
@@ -44,6 +46,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
+from sbs.plots.tables import draw_table
+from sbs.plots.trajectory import save_svg
 from sbs.results.metrics import write_metrics
 from sbs.results.rendering import rendering
 from sbs.results.rows import Row
@@ -72,3 +76,7 @@ write_metrics(table, Path(metrics_path))
 text = rendering(table, "Table 9")
 Path(markdown_path).write_text(text)
 Markdown(text)
+
+# %%
+figure = draw_table(table, "Table 9", "bops")
+save_svg(figure, figure_path)

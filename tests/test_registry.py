@@ -67,7 +67,7 @@ def test_every_method_has_a_search_or_is_full_precision() -> None:
 
 
 def test_sections_are_those_that_a_run_needs() -> None:
-    assert set(section_types()) == {"multipath", "dq", "haq", "random", "sensitivity"}
+    assert set(section_types()) == {"multipath", "dq", "haq", "random", "sensitivity", "two_stage"}
     sbs_q = methods()["sbs_q"]
     assert sbs_q.needed_sections({"bit_sharing": True}) == []
     assert sbs_q.needed_sections({"bit_sharing": False}) == ["multipath"]
