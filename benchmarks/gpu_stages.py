@@ -27,6 +27,9 @@ def run_tests(device: torch.device, files: Sequence[str]) -> Iterator[Row]:
     yield {"tests": " ".join(files)} | _run(command, {"SBS_TEST_DEVICE": device.type})
 
 
+EPOCHS = {"epochs", "epochs_without_search", "base_epochs"}
+
+
 def run_stages(device: torch.device, methods: Sequence[str]) -> Iterator[Row]:
     """An epoch of every stage of the sheet's rows for one network, by the command line.
 
@@ -58,9 +61,10 @@ def _experiment(
 ) -> Iterator[Row]:
     """Search, then fine-tuning."""
     folder = pretrained / f"{method}-{variant}"
+    scratch = options.get("search.start") == "scratch"
     policy = ["--policy", folder / "policy.json"]
     inputs: dict[str, list[Any]] = {
-        "search": ["--pretrained", pretrained / "weights.safetensors"],
+        "search": [] if scratch else ["--pretrained", pretrained / "weights.safetensors"],
         "finetune": ["--start", folder / "search" / "weights.safetensors"],
     }
     for stage, own in inputs.items():
@@ -84,8 +88,9 @@ def _settings(
     """Settings of a stage with one epoch of everything that has epochs."""
     sections = stage_settings(scale, stage, options, method)
     for section in sections.values():
-        if "epochs" in section:
-            section["epochs"] = 1
+        section |= dict.fromkeys(section.keys() & EPOCHS, 1)
+    if "two_stage" in sections:  # two searches need two epochs
+        sections["search"]["epochs"], sections["two_stage"]["finetune_epochs"] = 2, 0
     sections["runtime"]["device"] = device.type
     return canonical_json(sections)
 

@@ -81,6 +81,7 @@ def short_scale(default_scale: Scale) -> Scale:
     }
     episodes = {"episodes": 2, "warmup_episodes": 1, "images": 128}
     changes["haq"] = scale.haq.model_copy(update=episodes)
+    changes["sensitivity"] = scale.sensitivity.model_copy(update={"images": 128})
     changes["multipath"] = scale.multipath.model_copy(update={"samples": 2})
     return scale.model_copy(update=changes)
 
