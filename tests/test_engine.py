@@ -160,8 +160,10 @@ def test_every_stage_survives_sigkill(
 def shortened(scale: Scale, epochs: int) -> Scale:
     changes = {
         name: getattr(scale, name).model_copy(update={"epochs": epochs})
-        for name in ("pretrain", "search", "dq", "finetune")
+        for name in ("pretrain", "search", "dq")
     }
+    both = {"epochs": epochs, "epochs_without_search": epochs}
+    changes["finetune"] = scale.finetune.model_copy(update=both)
     changes["haq"] = scale.haq.model_copy(update={"episodes": 5, "warmup_episodes": 2})
     return scale.model_copy(update=changes)
 
