@@ -198,6 +198,21 @@ def test_how_searches_ended() -> None:
     assert landing_table(runs.assign(landing_flips=None)).empty
 
 
+def test_the_summary_of_landings_counts_all_variants_of_a_method() -> None:
+    def searched(variant: str, flips: int) -> RunRecord:
+        points = [{"iteration": i, "settled_cost": 98.0} for i in range(10)]
+        facts = {"target": 100.0, "found_cost": 98.0, "landing_flips": flips}
+        return record(stage="search", variant=variant, trajectory=points, **facts)
+
+    variants = {"default": 0, "three": 2}
+    runs = collect(
+        [record(variant=variant) for variant in variants]
+        + [searched(variant, flips) for variant, flips in variants.items()]
+    )
+    summary = landing_table(runs).set_index("network")
+    assert summary.loc["resnet20", ["searches", "in_band"]].tolist() == [2, 50.0]
+
+
 def test_variants_can_have_rows_of_their_own() -> None:
     variants = {
         ("sbs", "group-8"): Row("sbs_group8", "SBS, B = 8"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sbs.results.rows import with_rows
+from sbs.results.rows import label
 
+KEY = ["network", "method", "resource"]
 ALL = "all searches"
 STEADY = 0.03
 """The settled cost of a steady search varies by at most this, over the last fifth."""
@@ -23,11 +24,10 @@ def landing_table(runs: pd.DataFrame) -> pd.DataFrame:
         landing step changed; ``largest_variation`` of the settled cost over the last fifth of a
         search, in percent.
     """
-    searches = with_rows(runs[runs["landing_flips"].notna()])
-    keys = ["network", "order", "label", "resource"]
+    searches = runs[runs["landing_flips"].notna()]
     rows = [
-        {"network": network, "method": label, "resource": resource, **_counts(group)}
-        for (network, _, label, resource), group in searches.groupby(keys)
+        {"network": network, "method": label(str(method)), "resource": resource, **_counts(group)}
+        for (network, method, resource), group in searches.groupby(KEY)
     ]
     if rows:
         rows.append({"network": ALL, "method": "", "resource": "", **_counts(searches)})
