@@ -42,15 +42,10 @@ metrics_path = "results/metrics/table10"
 figure_path = "results/table10.svg"
 
 # %%
-from pathlib import Path
-
 import pandas as pd
 from IPython.display import Markdown
 
-from sbs.plots.tables import draw_table
-from sbs.plots.trajectory import save_svg
-from sbs.results.metrics import write_metrics
-from sbs.results.rendering import rendering
+from sbs.plots.exhibits import write_table
 from sbs.results.rows import Row
 from sbs.results.tables import table_of_runs
 
@@ -65,12 +60,12 @@ table = table_of_runs("table10", runs, pd.read_csv(published_path), ROWS)
 table
 
 # %%
-table.to_csv(csv_path, index=False)
-write_metrics(table, Path(metrics_path))
-text = rendering(table, "Table 10")
-Path(markdown_path).write_text(text)
+text = write_table(
+    table,
+    "Table 10",
+    csv=csv_path,
+    markdown=markdown_path,
+    metrics=metrics_path,
+    figure=figure_path,
+)
 Markdown(text)
-
-# %%
-figure = draw_table(table, "Table 10", "bops")
-save_svg(figure, figure_path)

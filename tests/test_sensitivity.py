@@ -18,9 +18,9 @@ from sbs.config.target import Target
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext
 from sbs.methods.sensitivity import SensitivitySettings
-from sbs.methods.sensitivity.allocation import Step, allocate
+from sbs.methods.sensitivity.allocation import Step, allocate, benefits
 from sbs.methods.sensitivity.meter import Lowered, Meter
-from sbs.methods.sensitivity.search import benefits, measurements
+from sbs.methods.sensitivity.search import measurements
 from sbs.plots.sensitivity import open_by_benefit
 from sbs.policy import Bitwidths, Policy, uniform_policy
 from sbs.provenance.records import RunRecord

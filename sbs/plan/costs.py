@@ -10,8 +10,9 @@ from sbs.cost.facts import network_facts
 from sbs.registry.datasets import dataset
 from sbs.registry.methods import Settings, Workload, method
 
-OVERHEAD = 4.0
-"""Seconds of a training job besides its training: imports, data, evaluation. Measured."""
+OVERHEAD = 1.0
+"""Seconds of a training job besides its training: data, network, evaluation. Measured in forks of a
+process that has imported PyTorch (:mod:`sbs.warm`)."""
 
 OTHER = 10.0
 """Seconds of any other job, for instance of a notebook."""

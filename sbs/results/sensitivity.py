@@ -16,6 +16,7 @@ from scipy import stats
 
 from sbs.errors import SBSError
 from sbs.methods.sensitivity import SENSITIVITY
+from sbs.methods.sensitivity.allocation import benefits
 from sbs.provenance.records import RunRecord
 from sbs.results.rows import label
 from sbs.results.statistics import CONFIDENCE
@@ -42,18 +43,16 @@ def measured_benefits(records: Sequence[RunRecord]) -> pd.DataFrame:
     for record in records:
         bits = record.settings["search"]["bitwidths"][1]
         level = [entry for entry in record.history if entry["bits"] == bits]
-        whole = next(entry for entry in level if entry["layer"] is None)
-        for entry in level:
-            if entry["layer"] is not None:
-                benefit = entry["loss"] - whole["loss"]
-                rows.append(
-                    {
-                        "layer": entry["layer"],
-                        "side": entry["side"],
-                        "benefit": benefit,
-                        "benefit_per_cost": benefit / math.log(whole["cost"] / entry["cost"]),
-                    }
-                )
+        cost = {(entry["layer"], entry["side"]): entry["cost"] for entry in level}
+        rows += [
+            {
+                "layer": layer,
+                "side": side,
+                "benefit": benefit,
+                "benefit_per_cost": benefit / math.log(cost[None, None] / cost[layer, side]),
+            }
+            for (layer, side, _), benefit in benefits(level).items()
+        ]
     return pd.DataFrame(rows).groupby(TENSOR, sort=False).mean().reset_index()
 
 

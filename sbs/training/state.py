@@ -88,7 +88,7 @@ def discard(resume: Path) -> None:
     """Remove the states of a finished run."""
     for path in [*resume.rglob("state-*"), *resume.rglob(".lock")]:
         path.unlink()
-    for folder in [*sorted(resume.glob("**/"), reverse=True)]:
+    for folder in sorted(resume.glob("**/"), reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()
 

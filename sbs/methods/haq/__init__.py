@@ -8,6 +8,9 @@ from sbs.config.settings import Section
 from sbs.registry.methods import Method, Settings, Workload
 
 HAQ = "haq"
+UPDATE = 6
+"""An update of the agent takes about as long as training on so many images."""
+
 AUTHORS_IMAGES = 600 * 20_000
 """In each of 600 episodes the authors fine-tune on 20,000 images."""
 
@@ -30,8 +33,9 @@ class HAQSettings(Section):
 
 
 def effort(settings: Settings, workload: Workload) -> float:
-    """Number of training images of all episodes."""
-    return float(settings[HAQ]["episodes"] * settings[HAQ]["images"])
+    """Training images of all episodes, and the updates of the agent: two per layer and episode."""
+    own = settings[HAQ]
+    return float(own["episodes"] * (own["images"] + 2 * workload.layers * UPDATE))
 
 
 def search_share(settings: Settings) -> float:

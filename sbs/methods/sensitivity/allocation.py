@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from sbs.errors import SBSError
 from sbs.policy import Bitwidths, Policy
 
 Step = tuple[str, str, int]
 """A layer, a side (``weight_bits`` or ``activation_bits``), and the bitwidth that it goes up to."""
+
+
+def benefits(history: Sequence[Mapping[str, Any]]) -> dict[Step, float]:
+    """Loss that the step up to a bitwidth saves, by layer, side and this bitwidth.
+
+    Args:
+        history: measurements as in the record of a search.
+    """
+    whole = {entry["bits"]: entry["loss"] for entry in history if entry["layer"] is None}
+    return {
+        (entry["layer"], entry["side"], entry["bits"]): entry["loss"] - whole[entry["bits"]]
+        for entry in history
+        if entry["layer"] is not None
+    }
 
 
 def changed(policy: Policy, layer: str, side: str, bits: int) -> Policy:

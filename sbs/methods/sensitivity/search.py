@@ -16,19 +16,20 @@ from __future__ import annotations
 
 import time
 from itertools import pairwise, product
-from typing import Any
+from typing import get_args
 
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.sensitivity import SensitivitySettings
-from sbs.methods.sensitivity.allocation import Step, allocate
+from sbs.methods.sensitivity.allocation import allocate, benefits
 from sbs.methods.sensitivity.meter import Lowered, Meter
 from sbs.policy import uniform_policy
 from sbs.provenance.files import directory_lock
 from sbs.surgery.networks import plain_state
+from sbs.surgery.search import Side
 from sbs.training.state import Progression, read_state, write_state
 
-SIDES = ("weight_bits", "activation_bits")
+SIDES = get_args(Side)
 
 
 def search(context: SearchContext) -> SearchResult:
@@ -57,20 +58,6 @@ def measurements(context: SearchContext) -> list[tuple[int, Lowered | None]]:
         tensors = product(context.layer_names[1:-1], SIDES)
         found += [(bits, Lowered(layer, side, lower)) for layer, side in tensors]
     return found
-
-
-def benefits(history: list[dict[str, Any]]) -> dict[Step, float]:
-    """Loss that the step up to a bitwidth saves, by layer, side and this bitwidth.
-
-    Args:
-        history: measurements as in the record of a search.
-    """
-    whole = {entry["bits"]: entry["loss"] for entry in history if entry["layer"] is None}
-    return {
-        (entry["layer"], entry["side"], entry["bits"]): entry["loss"] - whole[entry["bits"]]
-        for entry in history
-        if entry["layer"] is not None
-    }
 
 
 def _measure_all(context: SearchContext) -> Progression:

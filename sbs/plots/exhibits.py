@@ -1,0 +1,47 @@
+"""Write a table of methods in all its forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sbs.plots.tables import draw_table
+from sbs.plots.trajectory import save_svg
+from sbs.provenance.files import atomic_write_text
+from sbs.results.metrics import write_metrics
+from sbs.results.rendering import rendering
+
+
+def write_table(
+    table: pd.DataFrame,
+    title: str,
+    *,
+    csv: str,
+    markdown: str,
+    metrics: str,
+    figure: str,
+    resource: str = "bops",
+    amounts: tuple[str, ...] = (),
+) -> str:
+    """Write a table as CSV, as Markdown, as metrics of DVC and as a picture.
+
+    Args:
+        table: table of :func:`sbs.results.tables.table_of_runs`.
+        title: heading.
+        csv: file.
+        markdown: file.
+        metrics: folder.
+        figure: SVG file.
+        resource: cost that the table compares methods by.
+        amounts: what the picture shows besides, see :func:`sbs.plots.tables.draw_table`.
+
+    Returns:
+        The Markdown, to show it.
+    """
+    table.to_csv(csv, index=False)
+    write_metrics(table, Path(metrics))
+    text = rendering(table, title, resource)
+    atomic_write_text(Path(markdown), text)
+    save_svg(draw_table(table, title, resource, *amounts), figure)
+    return text
