@@ -148,7 +148,7 @@ def test_every_method_knows_the_effort_of_its_search(default_scale: Scale) -> No
     assert found["fixed4"] == found["random"] == 0
     assert found["sbs"] == found["sbs_q"] == found["cost-only"] == pytest.approx(1.07 * epochs)
     assert found["dnas"] == 3 * epochs
-    assert found["haq"] == pytest.approx(16 * 512 / 1000)
+    assert found["haq"] == pytest.approx(16 * (512 + 2 * 18 * 6) / 1000)  # and its updates
     assert found["dq"] == 10
     # Two bitwidths above the lowest; 18 searched layers, so 36 tensors.
     assert found["sensitivity"] == pytest.approx(2 * (10 + 37 * (20 * 64 + 256 / 3) / 1000))

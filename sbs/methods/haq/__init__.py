@@ -33,9 +33,9 @@ class HAQSettings(Section):
 
 
 def effort(settings: Settings, workload: Workload) -> float:
-    """Training images of all episodes, and the updates of the agent: two per layer and episode."""
+    """Training images of all episodes, and the updates of the agent: two per searched layer."""
     own = settings[HAQ]
-    return float(own["episodes"] * (own["images"] + 2 * workload.layers * UPDATE))
+    return float(own["episodes"] * (own["images"] + 2 * (workload.layers - 2) * UPDATE))
 
 
 def search_share(settings: Settings) -> float:
