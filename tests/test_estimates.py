@@ -97,6 +97,15 @@ def test_estimates_follow_the_runs_most_like_a_job(tmp_path: Path) -> None:
     assert (known.finished, none.finished) == (2, 0)
 
 
+def test_a_run_that_does_not_train_says_nothing_of_other_jobs(tmp_path: Path) -> None:
+    """A downloaded M0 took 20 times its reference, which is about 0, and all runs seemed to."""
+    finished(tmp_path, "resnet20/fixed4/default/seed-0", 20)
+    known, none = (Estimates(folder, settings_of_digits) for folder in (tmp_path, tmp_path / "no"))
+    same, other = (job(0, "search", f"resnet20/{name}/default") for name in ("fixed4", "sbs"))
+    assert known.seconds(same) == pytest.approx(20 * none.seconds(same))
+    assert known.seconds(other) == none.seconds(other)
+
+
 def test_estimates_allow_for_an_edit_of_the_schedule(tmp_path: Path) -> None:
     run = "resnet56/sbs/default/seed-0"
     finished(tmp_path, run, 2)

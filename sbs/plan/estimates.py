@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sbs.errors import SBSError
-from sbs.plan.costs import CPU, EFFORTS, GPU, OTHER, Run, reference_seconds
+from sbs.plan.costs import CPU, EFFORTS, GPU, OTHER, OVERHEAD, Run, reference_seconds
 from sbs.plan.jobs import PlannedJob
 from sbs.provenance.records import RunRecord
 from sbs.registry.methods import Settings
@@ -18,6 +18,9 @@ RECORDS = ("metrics.json", "search.json")
 
 BENCHMARKS = "benchmarks"
 """Folder of benchmark files; a path in it is like that of its run in the folder of results."""
+
+LEAST = 5 * OVERHEAD
+"""Reference seconds of a run from which on it says how fast training is."""
 
 Key = tuple[str, str, str, str]
 """Rule, network, method and variant."""
@@ -32,7 +35,8 @@ class Estimates:
     A finished run says how much slower than the reference this machine is at jobs of its kind. An
     estimate is the reference cost times this factor, from the finished runs most like the job: of
     the same row of the sheet (other seeds); else of the same rule, network and method; else of the
-    same rule and method on other networks; else of all training.
+    same rule and method on other networks; else of all training. A run that hardly trains, as a
+    pretraining that downloads its weights, tells nothing of other jobs' speed.
 
     Attributes:
         speed: the reference machine.
@@ -93,7 +97,7 @@ class Estimates:
 
     def _add(self, key: Key, seconds: float, reference: float) -> None:
         self.finished += 1
-        for group in _groups(key):
+        for group in _groups(key) if reference > LEAST else (key,):
             self._sums[group][0] += seconds
             self._sums[group][1] += reference
 
