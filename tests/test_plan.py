@@ -116,6 +116,16 @@ def test_missing_and_stale_runs_are_told_apart(copy: Path) -> None:
     assert "pretrain" not in plan
 
 
+def test_a_table_can_have_seeds_of_its_own(copy: Path) -> None:
+    """Table 5's rows of SBS-Q run once; Table 1 uses one of them, and with its own seeds."""
+    edit(copy, seeds=[0, 1], table_seeds={"table5": [7]})
+    shown = "--dry-run", "--quiet", "rules", "--"
+    rows = r"finetune +resnet20 +sbs_q +(\d+) "
+    tables = [f"results/table{number}.csv" for number in (5, 1)]
+    plans = [snakemake(copy, *shown, *goals).stdout for goals in (tables[:1], tables[1:], tables)]
+    assert [int(re.findall(rows, plan)[0]) for plan in plans] == [2, 2, 4]
+
+
 def test_a_run_says_how_much_work_is_done(copy: Path) -> None:
     done = snakemake(copy, TABLE5, PATH=with_stub(copy))
     assert done.returncode == 0, done.stderr

@@ -94,6 +94,8 @@ def test_a_misspelt_key_stops_the_workflow_with_one_message(copy: Path) -> None:
         (None, {"networks": ["resnet21"]}, "networks.0: unknown network 'resnet21'; known are"),
         (None, {"networks": ["resnet32"]}, "networks: resnet32: no row in config/experiments.tsv"),
         (None, {"seeds": [0, 0]}, "seeds: 0 stands twice; remove one of them"),
+        (None, {"table_seeds": {"table1": []}}, "table_seeds.table1: Value should have at least 1"),
+        (None, {"table_seeds": {"tabel1": [0]}}, "table_seeds: tabel1: no row in config/"),
         ("pretrain", {"schedule": "steps"}, "pretrain: schedule: steps needs milestones; list"),
         ("finetune", {"weight_decay": float("inf")}, "finetune.weight_decay: Input should be a"),
         ("search", {"bitwidths": [8, 16]}, "search.target: '4-bit' is "),

@@ -47,7 +47,7 @@ def load_experiments(path: Path, scale: Scale, tables: Collection[str]) -> list[
 
     Raises:
         SBSError: an unknown network, method, table or option; a malformed row; a duplicate row; or
-            a network of the scale without a row.
+            a network or table of the scale without a row.
     """
     with Path(path).open(newline="") as file:
         reader = csv.DictReader(file, delimiter="\t")
@@ -64,6 +64,13 @@ def load_experiments(path: Path, scale: Scale, tables: Collection[str]) -> list[
     if absent is not None:
         raise SBSError(
             f"networks: {absent}: no row in {path}; add one, or remove it from the scale file"
+        )
+    used = {table for row in rows for table in row.tables}
+    empty = next((name for name in scale.table_seeds if name not in used), None)
+    if empty is not None:
+        raise SBSError(
+            f"table_seeds: {empty}: no row in {path} is for this table; correct its name, or "
+            "remove it from the scale file"
         )
     return [row for row in rows if row.network in scale.networks]
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import yaml
 from pydantic import (
@@ -35,6 +35,8 @@ from sbs.config.settings import (
 from sbs.errors import SBSError
 from sbs.registry.methods import method, section_types
 
+TableSeeds: TypeAlias = Annotated[Seeds, Field(min_length=1)]
+
 LONGEST_SHOWN = 60
 """Messages cut a wrong value after this number of characters."""
 
@@ -49,6 +51,9 @@ class Scale(Section):
     results: str = Field(description="Folder of this scale's outputs.")
     networks: Networks = Field(min_length=1, description="Rows of the sheet to run.")
     seeds: Seeds = Field(min_length=1, description="Every method runs once per seed.")
+    table_seeds: dict[str, TableSeeds] = Field(
+        {}, description="Tables and figures whose rows run with other seeds than the rest."
+    )
     data: DataSettings
     runtime: RuntimeSettings
     resources: ResourceSettings
@@ -66,6 +71,10 @@ class Scale(Section):
             except SBSError as error:
                 raise ValueError(str(error)) from error
         return value
+
+    def seeds_of(self, table: str) -> Seeds:
+        """The seeds of the runs of a table or figure."""
+        return self.table_seeds.get(table, self.seeds)
 
     @model_validator(mode="after")
     def _check_gpu(self) -> Scale:

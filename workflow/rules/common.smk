@@ -110,10 +110,9 @@ def starting_weights(wildcards):
 
 def records(wildcards):
     """Records of all runs of a table, or of all runs."""
-    chosen = [row for row in experiments if wildcards.selection in ("all", *row.tables)]
     paths = set()
-    for row in chosen:
-        for seed in scale.seeds:
+    for row in experiments:
+        for seed in seeds_of(row, wildcards.selection):
             run = f"{row.network}/{row.method}/{row.variant}/seed-{seed}"
             paths.add(f"<results>/search/{run}/search.json")
             paths.add(f"<results>/finetune/{run}/metrics.json")
@@ -123,12 +122,20 @@ def records(wildcards):
     return sorted(paths)
 
 
+def seeds_of(row, selection):
+    """Seeds with which a row of the sheet runs for a table, or for all tables."""
+    if selection != "all":
+        return scale.seeds_of(selection) if selection in row.tables else ()
+    tables = row.tables or (selection,)
+    return sorted({seed for table in tables for seed in scale.seeds_of(table)})
+
+
 def inputs(exhibit):
     """Function of wildcards: the inputs of a table or figure, with its notebook."""
     runs = [
         [
             f"{row.network}/{row.method}/{row.variant}/seed-{seed}"
-            for seed in scale.seeds
+            for seed in seeds_of(row, exhibit.name)
         ]
         for row in experiments
         if exhibit.name in row.tables
