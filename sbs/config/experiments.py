@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sbs.config.scale import Scale, parse_overrides, stage_settings
+from sbs.config.scale import Scale, TableSettings, parse_overrides, stage_settings
 from sbs.errors import SBSError
 from sbs.registry.methods import searched
 from sbs.registry.networks import network
@@ -35,6 +35,11 @@ class Experiment:
     variant: str
     tables: tuple[str, ...]
     options: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """``method/variant``, as a scale file names rows."""
+        return f"{self.method}/{self.variant}"
 
 
 def load_experiments(path: Path, scale: Scale, tables: Collection[str]) -> list[Experiment]:
@@ -65,14 +70,35 @@ def load_experiments(path: Path, scale: Scale, tables: Collection[str]) -> list[
         raise SBSError(
             f"networks: {absent}: no row in {path}; add one, or remove it from the scale file"
         )
-    used = {table for row in rows for table in row.tables}
-    empty = next((name for name in scale.table_seeds if name not in used), None)
-    if empty is not None:
-        raise SBSError(
-            f"table_seeds: {empty}: no row in {path} is for this table; correct its name, or "
-            "remove it from the scale file"
-        )
+    rows = _taken(rows, scale, path)
     return [row for row in rows if row.network in scale.networks]
+
+
+def _taken(rows: Sequence[Experiment], scale: Scale, path: Path) -> list[Experiment]:
+    """The rows with the tables that take them at this scale; those that no table takes are left."""
+    for table, settings in scale.tables.items():
+        known = [row.label for row in rows if table in row.tables]
+        if not known:
+            raise SBSError(
+                f"tables.{table}: no row in {path} is for it; correct the name, or remove it from "
+                "the scale file"
+            )
+        absent = next((name for name in settings.rows or () if name not in known), None)
+        if absent is not None:
+            raise SBSError(
+                f"tables.{table}.rows: {absent}: no such row in {path} is for this table; known "
+                f"are {', '.join(dict.fromkeys(known))}"
+            )
+    taken = []
+    for row in rows:
+        tables = tuple(table for table in row.tables if _takes(scale.tables.get(table), row))
+        if tables or not row.tables:
+            taken.append(replace(row, tables=tables))
+    return taken
+
+
+def _takes(settings: TableSettings | None, row: Experiment) -> bool:
+    return settings is None or settings.rows is None or row.label in settings.rows
 
 
 def _experiment(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import (
@@ -35,10 +35,17 @@ from sbs.config.settings import (
 from sbs.errors import SBSError
 from sbs.registry.methods import method, section_types
 
-TableSeeds: TypeAlias = Annotated[Seeds, Field(min_length=1)]
-
 LONGEST_SHOWN = 60
 """Messages cut a wrong value after this number of characters."""
+
+
+class TableSettings(Section):
+    """What a table or figure takes of the sheet, where a scale cannot afford all of it."""
+
+    seeds: Seeds | None = Field(None, min_length=1, description="Its seeds. null: all.")
+    rows: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Its rows, as method/variant. null: all."
+    )
 
 
 class Scale(Section):
@@ -51,8 +58,8 @@ class Scale(Section):
     results: str = Field(description="Folder of this scale's outputs.")
     networks: Networks = Field(min_length=1, description="Rows of the sheet to run.")
     seeds: Seeds = Field(min_length=1, description="Every method runs once per seed.")
-    table_seeds: dict[str, TableSeeds] = Field(
-        {}, description="Tables and figures whose rows run with other seeds than the rest."
+    tables: dict[str, TableSettings] = Field(
+        {}, description="Tables and figures with fewer runs than the sheet and seeds give them."
     )
     data: DataSettings
     runtime: RuntimeSettings
@@ -74,7 +81,8 @@ class Scale(Section):
 
     def seeds_of(self, table: str) -> Seeds:
         """The seeds of the runs of a table or figure."""
-        return self.table_seeds.get(table, self.seeds)
+        known = self.tables.get(table)
+        return self.seeds if known is None or known.seeds is None else known.seeds
 
     @model_validator(mode="after")
     def _check_gpu(self) -> Scale:
