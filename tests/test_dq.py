@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from sbs.config.scale import Scale, stage_settings
 from sbs.cost.exact import policy_cost
 from sbs.cost.trace import trace_layers
-from sbs.errors import SBSError
 from sbs.methods.dq.search import DQTask
 from sbs.networks import build_network, get_spec
 from sbs.nn.fixed_point import FixedPoint
-from sbs.nn.quantizers.dq import dq_network
+from sbs.nn.quantizers.dq import dq_network, input_quantizer
 from sbs.policy import Policy, uniform_policy
 from sbs.quantization.peers import dq_fake_quantize
 from sbs.runtime import checkpoints
@@ -24,7 +23,7 @@ from sbs.stages import pretrain, search
 from sbs.stages.finetune import with_weights
 from sbs.stages.stage_run import Job
 from sbs.surgery.dq import fit_steps, kilobytes, layer_bits, quantizers
-from sbs.surgery.intervals import sample_rectified
+from sbs.surgery.intervals import sample_inputs, sample_rectified
 
 IMAGE = (1, 8, 8)
 
@@ -44,7 +43,7 @@ def test_every_tensor_starts_at_the_bitwidth() -> None:
     plain = build_network("resnet20", 10, 1)
     norms = [module for module in plain.modules() if isinstance(module, nn.BatchNorm2d)]
     elements = sum(p.numel() for p in plain.parameters()) - sum(2 * m.num_features for m in norms)
-    size = float(kilobytes(model, 3, signed=True).detach())
+    size = float(kilobytes(model, 3, weights=True).detach())
     assert size == pytest.approx(elements * 4 / 8 / 1024)
 
 
@@ -86,13 +85,26 @@ def test_fitted_steps_have_the_least_squared_error(bits: int) -> None:
         assert error(fitted) == min(error(fitted * 2.0**k) for k in range(-3, 4))
 
 
-@pytest.mark.parametrize(
-    ("other", "named"), [(nn.Hardswish(), "Hardswish"), (nn.Identity(), "has none")]
-)
-def test_other_nonlinearities_are_refused(other: nn.Module, named: str) -> None:
-    rectifiers = [] if isinstance(other, nn.Identity) else [nn.ReLU()]
-    with pytest.raises(SBSError, match=rf"{named}; use a ResNet"):
-        dq_network(nn.Sequential(nn.Conv2d(1, 2, 1), *rectifiers, other), 4)
+def test_layers_of_other_networks_quantize_their_own_inputs() -> None:
+    """All but the first, whose image has 8 bits already; with a sign where they can be negative."""
+    plain, spec = build_network("mobilenet_v3", 10, 1), get_spec("mobilenet_v3")
+    images = torch.rand(32, 1, 32, 32)
+    samples, signed = sample_inputs(plain, images), spec.signed_inputs(plain)
+    shapes = {layer.name: layer for layer in trace_layers(plain, (1, 32, 32))}
+    model = dq_network(copy.deepcopy(plain), 6, signed)
+    fit_steps(model, samples, 6)
+    first, *others = layer_bits(model, (1, 32, 32), first_bits=8).items()
+    assert first == ("features.0.0", (6, 8))
+    assert dict(others) == dict.fromkeys(list(shapes)[1:], (6, 6))
+    model(images)
+    assert input_quantizer(model.get_submodule("features.0.0")) is None
+    for name, _ in others:
+        quantizer = input_quantizer(model.get_submodule(name))
+        assert quantizer is not None
+        assert quantizer.signed == (name in signed)
+        assert quantizer.elements == len(images) * shapes[name].input_elements
+    kb = sum(shapes[name].input_elements for name, _ in others) * 6 / 8 / 1024
+    assert float(kilobytes(model, len(images), weights=False).detach()) == pytest.approx(kb)
 
 
 def test_activations_of_one_image_count() -> None:
@@ -100,7 +112,7 @@ def test_activations_of_one_image_count() -> None:
     sizes = []
     for batch in (1, 5):
         model(torch.rand(batch, *IMAGE))
-        sizes.append(float(kilobytes(model, batch, signed=False).detach()))
+        sizes.append(float(kilobytes(model, batch, weights=False).detach()))
     # ReLUs write 16 channels of 8x8 seven times, 32 of 4x4 and 64 of 2x2 six times each.
     elements = 7 * 16 * 64 + 6 * 32 * 16 + 6 * 64 * 4
     assert sizes == pytest.approx([elements * 4 / 8 / 1024] * 2)
@@ -127,7 +139,7 @@ def test_layers_read_the_bits_of_the_quantizer_before_them() -> None:
 
 
 def test_steps_and_ranges_stay_where_they_may_be() -> None:
-    quantizer = FixedPoint(0.25, 4, signed=False, device=torch.device("cpu"))
+    quantizer = FixedPoint(0.25, 4, signed=False, weights=False, device=torch.device("cpu"))
     with torch.no_grad():
         quantizer.step.fill_(5.0)
         quantizer.largest.fill_(1000.0)

@@ -59,7 +59,7 @@ def test_networks_turn_images_into_logits(name: str) -> None:
         assert model(image(name)).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", [*TORCHVISION, "mobilenet_v3"])
+@pytest.mark.parametrize("name", TORCHVISION)
 def test_networks_for_colour_images_refuse_others(name: str) -> None:
     with pytest.raises(SBSError, match=f"{name}.*1 channel"):
         build_network(name, 10, in_channels=1)
@@ -146,6 +146,16 @@ def test_mobilenet_v3_squeezes_to_exactly_a_quarter() -> None:
     assert [(s.fc1.in_channels, s.fc1.out_channels) for s in squeezes] == [
         (72, 18), (120, 30), (120, 30), (480, 120), (672, 168), (672, 168), (960, 240), (960, 240)
     ]  # fmt: skip
+
+
+def test_mobilenet_v3_reads_grey_images() -> None:
+    torch.manual_seed(0)
+    grey, colour = (build_network("mobilenet_v3", 10, channels) for channels in (1, 3))
+    with torch.no_grad():
+        assert grey(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    stems = [model.get_parameter("features.0.0.weight").detach() for model in (grey, colour)]
+    assert [tuple(stem.shape) for stem in stems] == [(16, 1, 3, 3), (16, 3, 3, 3)]
+    assert float(stems[0].std()) == pytest.approx(float(stems[1].std()), rel=0.2)
 
 
 def test_mobilenet_v3_shrinks_its_images_three_times() -> None:

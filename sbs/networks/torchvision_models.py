@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 from torchvision import models
 from torchvision.models.mobilenetv2 import InvertedResidual
@@ -102,8 +103,6 @@ def _build(name: str, classes: int, in_channels: int) -> nn.Module:
 
 
 def _mobilenet_v3(classes: int, in_channels: int) -> nn.Module:
-    if in_channels != 3:
-        raise SBSError(f"mobilenet_v3: needs colour images, got {in_channels} channel(s)")
     settings, inputs = [], 16
     for kernel, expansion, outputs, squeeze, activation, stride in MOBILENET_V3_LARGE:
         settings.append(
@@ -121,6 +120,10 @@ def _mobilenet_v3(classes: int, in_channels: int) -> nn.Module:
     stem = model.get_submodule("features.0.0")
     assert isinstance(stem, nn.Conv2d)
     stem.stride = (1, 1)
+    if in_channels != stem.in_channels:
+        shape = (stem.out_channels, in_channels, *stem.kernel_size)
+        stem.in_channels, stem.weight = in_channels, nn.Parameter(torch.empty(shape))
+        nn.init.kaiming_normal_(stem.weight, mode="fan_out")  # as torchvision starts it
     return model
 
 

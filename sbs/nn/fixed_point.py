@@ -19,17 +19,20 @@ ACTIVATION_STEP = 2.0**-3
 class FixedPoint(nn.Module):
     """Step size d and range q_max of one tensor."""
 
-    def __init__(self, step: float, bits: int, *, signed: bool, device: torch.device) -> None:
+    def __init__(
+        self, step: float, bits: int, *, signed: bool, weights: bool, device: torch.device
+    ) -> None:
         """Start at the given bitwidth.
 
         Args:
             step: initial d.
             bits: initial bitwidth; q_max is d times the largest level.
-            signed: true for weights, false for activations after a ReLU.
+            signed: whether values can be negative: weights, and activations not after a ReLU.
+            weights: whether the tensor holds weights or biases.
             device: device of the parameters.
         """
         super().__init__()
-        self.signed = signed
+        self.signed, self.weights = signed, weights
         largest = step * (2 ** (bits - int(signed)) - 1)
         self.step = nn.Parameter(torch.tensor(step, device=device))
         self.largest = nn.Parameter(torch.tensor(largest, device=device))
@@ -56,7 +59,7 @@ class FixedPoint(nn.Module):
     @torch.no_grad()
     def project(self) -> None:
         """Clamp both parameters to their ranges, with d below q_max."""
-        low, high = WEIGHT_RANGE if self.signed else ACTIVATION_RANGE
+        low, high = WEIGHT_RANGE if self.weights else ACTIVATION_RANGE
         self.step.copy_(torch.minimum(self.step, self.largest - MARGIN))
         self.step.clamp_(STEP_RANGE[0] + MARGIN, STEP_RANGE[1] - MARGIN)
         self.largest.clamp_(low + MARGIN, high - MARGIN)
@@ -66,12 +69,17 @@ class FixedPoint(nn.Module):
         return gradient.clamp(-limit, limit)
 
 
+def activation_quantizer(bits: int, *, signed: bool, device: torch.device) -> FixedPoint:
+    """Quantizer of activations at its start."""
+    return FixedPoint(ACTIVATION_STEP, bits, signed=signed, weights=False, device=device)
+
+
 class DQReLU(nn.Module):
     """Activation quantizer that replaces a ReLU."""
 
     def __init__(self, bits: int, device: torch.device) -> None:
         super().__init__()
-        self.quantizer = FixedPoint(ACTIVATION_STEP, bits, signed=False, device=device)
+        self.quantizer = activation_quantizer(bits, signed=False, device=device)
 
     def forward(self, x: Tensor) -> Tensor:
         """Clip at zero and quantize."""

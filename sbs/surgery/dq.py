@@ -11,7 +11,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils.hooks import RemovableHandle
 
 from sbs.nn.fixed_point import DQReLU, FixedPoint
-from sbs.nn.quantizers.dq import weight_quantizer
+from sbs.nn.quantizers.dq import input_quantizer, weight_quantizer
 from sbs.quantization.peers import dq_bits, dq_fake_quantize
 from sbs.surgery.intervals import InputSample
 
@@ -25,17 +25,19 @@ def quantizers(model: nn.Module) -> Iterator[FixedPoint]:
 
 
 @torch.no_grad()
-def fit_steps(model: nn.Module, rectified: Mapping[str, InputSample], bits: int) -> None:
+def fit_steps(model: nn.Module, samples: Mapping[str, InputSample], bits: int) -> None:
     """Start every tensor at the step size of least squared error, with all levels of ``bits``.
 
     Args:
         model: network of :func:`sbs.nn.quantizers.dq.dq_network`.
-        rectified: outputs of the plain network's ReLUs, by name.
+        samples: of the plain network, outputs of the ReLUs and inputs of the layers, by name.
         bits: initial bitwidth.
     """
     for name, module in model.named_modules():
         if isinstance(module, DQReLU):
-            _fit(module.quantizer, rectified[name].values, bits)
+            _fit(module.quantizer, samples[name].values, bits)
+        elif (own := input_quantizer(module)) is not None:
+            _fit(own, samples[name].values, bits)
         elif isinstance(module, ParametrizationList):
             quantizer = module[0]
             assert isinstance(quantizer, FixedPoint)
@@ -55,20 +57,21 @@ def _fit(quantizer: FixedPoint, values: Tensor, bits: int) -> None:
     quantizer.largest.fill_(best * levels)
 
 
-def kilobytes(model: nn.Module, batch: int, *, signed: bool) -> Tensor:
+def kilobytes(model: nn.Module, batch: int, *, weights: bool) -> Tensor:
     """Size of all weights and biases, or of all activations of one image; differentiable.
 
     Args:
         model: the network, after a forward pass.
         batch: number of images in that pass.
-        signed: true for weights and biases, false for activations. 1 KB is 1024 bytes, as in DQ.
+        weights: true for weights and biases, false for activations. 1 KB is 1024 bytes, as in DQ.
     """
-    chosen = [quantizer for quantizer in quantizers(model) if quantizer.signed == signed]
+    chosen = [quantizer for quantizer in quantizers(model) if quantizer.weights == weights]
     steps = torch.stack([quantizer.step for quantizer in chosen])
     ranges = torch.stack([quantizer.largest for quantizer in chosen])
     elements = steps.new_tensor([quantizer.elements for quantizer in chosen])
-    bits = dq_bits(steps, ranges, signed=signed)
-    return (bits * elements).sum() / (8 * 1024 * (1 if signed else batch))
+    signs = steps.new_tensor([float(quantizer.signed) for quantizer in chosen])
+    bits = dq_bits(steps, ranges, signed=False) + signs
+    return (bits * elements).sum() / (8 * 1024 * (1 if weights else batch))
 
 
 def layer_bits(
@@ -114,6 +117,8 @@ class _Recorder:
         self._made.append((y, self._latest))
 
     def _before_layer(self, name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        own = input_quantizer(module)
         # Pooled values have the bits of the quantized values before pooling.
-        input_bits = next((bits for y, bits in self._made if y is args[0]), self._latest)
+        made = next((bits for y, bits in self._made if y is args[0]), self._latest)
+        input_bits = made if own is None else int(own.bits())
         self.bits[name] = (int(weight_quantizer(module).bits()), input_bits)

@@ -37,7 +37,8 @@ def quantized_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn
         swap_norms(model, prunables)
         return model
 
-    return get_quantizer(policy.quantizer).network(model, swap_layers)
+    quantizer = get_quantizer(policy.quantizer)
+    return quantizer.network(model, swap_layers, spec.signed_inputs(model))
 
 
 def quantized_layers(model: nn.Module) -> dict[str, QuantConv2d | QuantLinear]:

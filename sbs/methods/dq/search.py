@@ -24,7 +24,7 @@ from sbs.methods.dq import DQSettings
 from sbs.nn.quantizers.dq import dq_network
 from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, uniform_policy
 from sbs.surgery.dq import fit_steps, kilobytes, layer_bits, quantizers
-from sbs.surgery.intervals import sample_rectified
+from sbs.surgery.intervals import sample_inputs, sample_rectified
 from sbs.surgery.networks import plain_state
 from sbs.training.loop import sgd
 
@@ -58,10 +58,12 @@ def search(context: SearchContext) -> SearchResult:
 def _start(context: SearchContext, settings: DQSettings) -> nn.Module:
     """DQ's network; with fitted steps if the intervals of the other methods are fitted too."""
     batches = context.make_batches(settings.batch_size)
-    rectified = sample_rectified(context.model, batches.first_images())
-    model = dq_network(context.model, settings.start_bits)
+    images = batches.first_images()
+    samples = sample_rectified(context.model, images) | sample_inputs(context.model, images)
+    signed = context.spec.signed_inputs(context.model)
+    model = dq_network(context.model, settings.start_bits, signed)
     if context.settings.interval_bits is not None:
-        fit_steps(model, rectified, settings.start_bits)
+        fit_steps(model, samples, settings.start_bits)
     return model
 
 
@@ -95,25 +97,25 @@ class DQTask:
         entropy = F.cross_entropy(self.model(images).float(), labels)
         self._batch = len(images)
         total = entropy
-        for signed, penalty in (
+        for weights, penalty in (
             (True, self.settings.weight_penalty),
             (False, self.settings.activation_penalty),
         ):
-            size, allowed = self.sizes(signed)
-            self._sizes[_side(signed)] = size.detach()
+            size, allowed = self.sizes(weights)
+            self._sizes[_side(weights)] = size.detach()
             aim = (1 - self.settings.margin) * allowed
             total = total + penalty * F.relu(size - aim) ** 2
         return total
 
-    def sizes(self, signed: bool) -> tuple[Tensor, float]:
+    def sizes(self, weights: bool) -> tuple[Tensor, float]:
         """Size of weights or activations in KB, and the allowed size."""
         elements = sum(
-            quantizer.elements / (1 if signed else self._batch)
+            quantizer.elements / (1 if weights else self._batch)
             for quantizer in quantizers(self.model)
-            if quantizer.signed == signed
+            if quantizer.weights == weights
         )
         allowed = self.share * FULL_PRECISION * elements / (8 * 1024)
-        return kilobytes(self.model, self._batch, signed=signed), allowed
+        return kilobytes(self.model, self._batch, weights=weights), allowed
 
     @torch.no_grad()
     def epoch_summary(self) -> dict[str, float]:
@@ -147,8 +149,8 @@ def _groups(model: nn.Module, settings: DQSettings) -> list[dict[str, Any]]:
     return [{"params": weights}, {"params": scalars, "lr": rate}]
 
 
-def _side(signed: bool) -> str:
-    return "weights" if signed else "activations"
+def _side(weights: bool) -> str:
+    return "weights" if weights else "activations"
 
 
 def _share_of_full(context: SearchContext) -> float:

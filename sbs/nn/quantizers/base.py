@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
@@ -26,12 +26,18 @@ class Quantizer(ABC):
     own_layout: ClassVar[bool] = False
 
     @abstractmethod
-    def network(self, model: nn.Module, swap_layers: Callable[[], nn.Module]) -> nn.Module:
+    def network(
+        self,
+        model: nn.Module,
+        swap_layers: Callable[[], nn.Module],
+        signed_inputs: Collection[str],
+    ) -> nn.Module:
         """Turn the plain network into the network of a policy, in place.
 
         Args:
             model: the plain network.
             swap_layers: prunes ``model`` and replaces its layers by ones with this quantizer.
+            signed_inputs: names of the layers whose input can be negative.
         """
 
     @abstractmethod
@@ -111,7 +117,12 @@ class LayerQuantizer(Quantizer):
             bits: bitwidth.
         """
 
-    def network(self, model: nn.Module, swap_layers: Callable[[], nn.Module]) -> nn.Module:
+    def network(
+        self,
+        model: nn.Module,
+        swap_layers: Callable[[], nn.Module],
+        signed_inputs: Collection[str],
+    ) -> nn.Module:
         """The plain network with quantized layers."""
         return swap_layers()
 
