@@ -165,7 +165,7 @@ def test_a_step_of_the_search_by_the_rules_of_fake_tensors(
             space = space_of()
         space.model.train()
         cost = ExpectedCost(space, SHAPES, "bops", propagate=True, device=GPU)
-        penalty = SteeredPenalty(2.0, 1.0, 0.2, 100, GPU)
+        penalty = SteeredPenalty(2.0, 1.0, 0.2, 0.6, 100, GPU)
         task = SearchTask(space, cost, penalty, default_scale.search, steps=1000)
         task.before_forward(1)
         images, labels = torch.rand(8, *IMAGE, device=GPU), torch.arange(8, device=GPU)

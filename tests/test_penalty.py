@@ -18,7 +18,7 @@ def test_steered_penalty_follows_its_set_point() -> None:
     """λ grows while the cost is above, shrinks while it is below, and reopens gates far below."""
 
     def course(cost: float, progress: float) -> list[float]:
-        penalty = SteeredPenalty(1000.0, 250.0, 0.2, 100, DEVICE)
+        penalty = SteeredPenalty(1000.0, 250.0, 0.2, 0.6, 100, DEVICE)
         value = torch.tensor(cost, dtype=torch.float64)
         return [float(penalty(value, progress)) for _ in range(20)]
 
@@ -59,7 +59,7 @@ class Plant:
 def test_steered_penalty_finds_the_size_of_what_it_is_weighed_against(benefit: float) -> None:
     """The mean cost meets the set-point, whatever the size of the benefits."""
     steps, plant, costs = 1000, Plant(benefit), []
-    penalty = SteeredPenalty(4.0, 2.0, 0.2, steps, DEVICE)
+    penalty = SteeredPenalty(4.0, 2.0, 0.2, 0.6, steps, DEVICE)
     for number in range(steps):
         costs.append(float(plant.cost()))
         plant.step(float(penalty(plant.cost(), number / steps)))
@@ -70,7 +70,7 @@ def test_steered_penalty_finds_the_size_of_what_it_is_weighed_against(benefit: f
 def test_the_correction_moves_the_cost_of_the_policy_into_the_band() -> None:
     """The policy costs 7 % more than the gates on average, as in ResNet-20 at 3 bits."""
     steps, ratio, plant, costs = 1000, 1.07, Plant(0.01), []
-    penalty = SteeredPenalty(4.0, 2.0, 0.2, steps, DEVICE)
+    penalty = SteeredPenalty(4.0, 2.0, 0.2, 0.6, steps, DEVICE)
     for number in range(steps):
         costs.append(float(plant.cost()))
         plant.step(float(penalty(plant.cost(), number / steps)))
@@ -78,3 +78,17 @@ def test_the_correction_moves_the_cost_of_the_policy_into_the_band() -> None:
         settled = torch.tensor(ratio * recent, dtype=torch.float64)
         penalty.correct(settled, number / steps, 1 / steps)
     assert (1 - BAND) * 2.0 <= ratio * sum(costs[-50:]) / 50 <= 2.0
+
+
+def test_a_policy_below_the_target_is_accepted_later() -> None:
+    """Nothing before 0.6 of the search, then only nearly all of the target, at 0.7 all the band."""
+    penalty = SteeredPenalty(1000.0, 100.0, 0.2, 0.6, 100, DEVICE)
+
+    def accepted(progress: float) -> list[float]:
+        costs = [94.9, 95.1, 98.4, 98.6, 100.0, 100.1]
+        return [cost for cost in costs if penalty.accepts(torch.tensor(cost), progress)]
+
+    assert accepted(0.59) == []
+    assert accepted(0.6) == [98.6, 100.0]
+    assert accepted(0.66) == [98.4, 98.6, 100.0]
+    assert accepted(0.7) == accepted(1.0) == [95.1, 98.4, 98.6, 100.0]

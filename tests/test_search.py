@@ -130,7 +130,7 @@ def test_what_a_closed_group_feels(placement: Placement) -> None:
 def steered_task(space: SearchSpace, scale: Scale, target: float) -> SearchTask:
     cost = ExpectedCost(space, SHAPES, "bops", propagate=True, device=DEVICE)
     start = exact(space, uniform_policy("resnet20", NAMES, 8))
-    penalty = SteeredPenalty(start, target, 0.2, 100, DEVICE)
+    penalty = SteeredPenalty(start, target, 0.2, 0.6, 100, DEVICE)
     still = {"threshold_learning_rate": 1e-9, "pruning_threshold_learning_rate": 1e-9}
     return SearchTask(space, cost, penalty, scale.search.model_copy(update=still), steps=100)
 

@@ -1,7 +1,7 @@
 """λ of Eq. 13: constant, or steered to a target cost.
 
 Steered, λ is the price of the constraint ``log R = log target``. A set-point of the cost falls
-geometrically from the initial cost to the middle of the target band, over the first part of the
+geometrically from the initial cost to the middle of the accepted costs, over the first part of the
 search, and then stays there. The logarithm of λ integrates the distance of the cost from it. So λ
 finds the size of what it is weighed against, the benefit of an open gate in the cross-entropy,
 however small that is. A second factor reacts to the distance at once; where the cost is more than
@@ -9,11 +9,14 @@ however small that is. A second factor reacts to the distance at once; where the
 
 What has to cost the target is the policy that the search ends with. Its gates are all open or
 closed, while the gates of the search are open now and then, so its cost can differ from the mean
-cost by some per cent. While it lies outside the band, the set-point moves slowly against the
-difference.
+cost by some per cent. While it costs more than the target or clearly less, the set-point moves
+slowly against the difference. How much less is accepted grows late in the search: a policy that
+spends its whole budget is worth some patience, one in the band at the end is worth more.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -40,8 +43,14 @@ the log."""
 CORRECTION_DELAY = 0.1
 """The correction starts this share of the search after the ramp, when the policy has caught up."""
 
-MARGIN = 0.01
-"""The correction aims at the band without this margin at both ends."""
+MARGIN = 0.2
+"""The correction aims at the accepted costs without this part of their range at both ends."""
+
+STRICT = 0.3
+"""Part of the band that is accepted at first: its upper end."""
+
+PATIENCE = 0.1
+"""Share of the search after which all of the band is accepted."""
 
 LARGEST_ERROR = 0.5
 """Errors of log R are clipped to this magnitude."""
@@ -59,7 +68,7 @@ class FixedPenalty:
         """λ for this step; it does not depend on the cost."""
         return self.value
 
-    def accepts(self, settled: Tensor) -> bool:
+    def accepts(self, settled: Tensor, progress: float) -> bool:
         """False: there is no target."""
         return False
 
@@ -78,7 +87,13 @@ class SteeredPenalty:
     """λ that follows a falling set-point of the cost. It never synchronises with the device."""
 
     def __init__(
-        self, start: float, target: float, ramp: float, steps: int, device: torch.device
+        self,
+        start: float,
+        target: float,
+        ramp: float,
+        settle: float,
+        steps: int,
+        device: torch.device,
     ) -> None:
         """Set up the controller.
 
@@ -86,15 +101,16 @@ class SteeredPenalty:
             start: cost with all gates open.
             target: target cost.
             ramp: share of the search during which the set-point falls; 0: it starts at its end.
+            settle: share of the search after which policies are accepted; 0: in all of the band.
             steps: number of steps of the search.
             device: device of the cost.
         """
         self.value = torch.zeros((), dtype=torch.float64, device=device)
         self.integral = torch.full_like(self.value, START).log()
         self.correction = torch.zeros_like(self.value)
-        self.ramp, self.steps = ramp, steps
+        self.ramp, self.settle, self.steps = ramp, settle, steps
         self._log_start = torch.full_like(self.value, start).log()
-        self._log_aim = torch.full_like(self.value, target * (1 - BAND / 2)).log()
+        self._log_target = torch.full_like(self.value, target).log()
         self._target = target
 
     def __call__(self, cost: Tensor, progress: float) -> Tensor:
@@ -105,16 +121,18 @@ class SteeredPenalty:
             progress: finished share of the search.
         """
         fallen = min(progress / self.ramp, 1.0) if self.ramp else 1.0
-        set_point = torch.lerp(self._log_start, self._log_aim, fallen) + self.correction
+        set_point = torch.lerp(self._log_start, self._log_aim(progress), fallen) + self.correction
         error = (cost.log() - set_point).clamp(-LARGEST_ERROR, LARGEST_ERROR)
         self.integral = self.integral + INTEGRAL * error / self.steps
         factor = (1 + PROPORTIONAL * error).clamp_min(LOWEST_FACTOR)
         self.value = self.integral.exp() * factor
         return self.value
 
-    def accepts(self, settled: Tensor) -> bool:
-        """Whether a policy of this cost lies in the band; waits for the device."""
-        return bool((1 - BAND) * self._target <= settled <= self._target)
+    def accepts(self, settled: Tensor, progress: float) -> bool:
+        """Whether the search may stay at a policy of this cost; waits for the device."""
+        if progress < self.settle:
+            return False
+        return bool((1 - self._tolerance(progress)) * self._target <= settled <= self._target)
 
     def correct(self, settled: Tensor, progress: float, share: float) -> None:
         """Move the set-point against the error of the policy that the search would end with.
@@ -125,10 +143,18 @@ class SteeredPenalty:
             share: share of the search since the last call.
         """
         if progress >= self.ramp + CORRECTION_DELAY:
-            error = settled.log() - self._log_aim
-            allowed = BAND / 2 - MARGIN
+            error = settled.log() - self._log_aim(progress)
+            allowed = self._tolerance(progress) * (1 / 2 - MARGIN)
             outside = error - error.clamp(-allowed, allowed)
             self.correction = self.correction - CORRECTION * share * outside
+
+    def _log_aim(self, progress: float) -> Tensor:
+        """The middle between the target and the least accepted cost."""
+        return self._log_target + math.log1p(-self._tolerance(progress) / 2)
+
+    def _tolerance(self, progress: float) -> float:
+        """How far below the target a cost is accepted, as a share of it."""
+        return BAND * min(max(STRICT, (progress - self.settle) / PATIENCE), 1.0)
 
     def state_dict(self) -> dict[str, Tensor]:
         """State of the controller, so that a resumed search equals an uninterrupted one."""

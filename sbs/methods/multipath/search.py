@@ -105,7 +105,9 @@ class MultiPathTask:
         self.penalty: FixedPenalty | SteeredPenalty = FixedPenalty(settings.penalty, device)
         if target is not None:
             start = float(space.expected_cost(space.probabilities()))
-            self.penalty = SteeredPenalty(start, target, settings.ramp, self._logit_total, device)
+            self.penalty = SteeredPenalty(
+                start, target, settings.ramp, 0.0, self._logit_total, device
+            )
         self._iteration = 0
 
     @property

@@ -92,7 +92,7 @@ class SearchTask:
             return
         cost = self.cost(self.shares.settled())
         self.penalty.correct(cost, progress, LOOK_STEPS / self.steps)
-        if progress >= self.settings.settle and self.penalty.accepts(cost):
+        if self.penalty.accepts(cost, progress):
             self._settle()
 
     def _settle(self) -> None:
@@ -170,4 +170,4 @@ def penalty_of(
     """λ according to the settings: steered if there is a target, else constant."""
     if target is None:
         return FixedPenalty(settings.penalty, device)
-    return SteeredPenalty(start, target, settings.ramp, steps, device)
+    return SteeredPenalty(start, target, settings.ramp, settings.settle, steps, device)
