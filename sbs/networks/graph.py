@@ -15,7 +15,6 @@ def normalized_layers(model: nn.Module) -> frozenset[str]:
 
     Args:
         model: a plain network; not changed.
-        model: a plain network; left as it is.
 
     Raises:
         SBSError: the network cannot be traced.

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from sbs.kernels import fused as kernels
 from sbs.nn.batch_norm import Values, tensor
 from sbs.nn.bit_gate import BitGate
+from sbs.nn.convolution import FastConv2d
 from sbs.nn.filter_gate import FilterGate
 from sbs.nn.quantizers.base import LayerQuantizer
 from sbs.nn.quantizers.interval import INTERVAL
@@ -145,7 +146,7 @@ class _Quantized(nn.Module):
         return mask
 
 
-class QuantConv2d(_Quantized, nn.Conv2d):
+class QuantConv2d(_Quantized, FastConv2d):
     """Convolution with quantized input and weights, and prunable filters in a search."""
 
     def forward(self, x: Values) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sbs.kernels import fused as kernels
+from sbs.kernels.convolution import conv2d
 from sbs.nn.batch_norm import Values, tensor
 from sbs.nn.layers import LayerOptions, initial_weight_interval
 
@@ -106,7 +107,8 @@ class MultiPathConv2d(nn.Module):
         return state | ({} if self.bias is None else {"bias": self.bias})
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+        places = self.stride, self.padding, self.dilation
+        return conv2d(x, weight, None, *places, self.groups)  # type: ignore[arg-type]
 
 
 MakePaths: TypeAlias = Callable[[nn.Conv2d, str], Sequence[QuantizedPath]]

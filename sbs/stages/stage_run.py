@@ -17,6 +17,7 @@ from sbs.data.batches import Augmentation, EvalBatches, TrainBatches
 from sbs.data.images import load_dataset
 from sbs.errors import SBSError
 from sbs.networks import build_network, get_spec
+from sbs.nn.convolution import accelerate
 from sbs.provenance.code import source_digest
 from sbs.provenance.files import sha256_of_file
 from sbs.registry.code import stage_modules
@@ -85,7 +86,7 @@ class StageRun:
         self.spec = get_spec(job.network)
         self.image = tuple(self.dataset.train.images.shape[1:])
         seed_everything(derive_seed(job.seed, "weights"))
-        self.model = build_network(job.network, self.dataset.classes, self.image[0])
+        self.model = accelerate(build_network(job.network, self.dataset.classes, self.image[0]))
         self.shapes = trace_layers(self.model, self.image)
         self.prunables = self.spec.prunables(self.model)
         self.reporter = Reporter(job.title)
