@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 import typer
 
-from benchmarks import data_path
+from benchmarks import data_path, jobs
 from benchmarks.measure import (
     alternate,
     medians,
@@ -56,7 +56,7 @@ def run(
             _steps(Network(depth), "bf16", repeats),
             _memory(Network(depth), threads),
         ]
-    sections += [_growth(repeats), _growth_memory(threads), _processes(threads)]
+    sections += [_growth(repeats), _growth_memory(threads), _processes(threads), _jobs()]
     for section in sections:
         for row in section:
             row |= {"device": device_name(torch.device("cpu")), "torch": torch.__version__}
@@ -171,6 +171,20 @@ def _data_path(repeats: int) -> Iterator[Row]:
             "variant": name,
             "value": rate,
             "ratio": rate / rates["torchvision"],
+        }
+
+
+def _jobs() -> Iterator[Row]:
+    """Seconds of a job of the default scale besides training; ratio of the job to its training."""
+    for stage, seconds in jobs.measure(TURNS).items():
+        yield {
+            "section": "seconds of a job besides training",
+            "network": jobs.NETWORK,
+            "precision": "fp32",
+            "variant": stage,
+            "threads": 1,
+            "value": seconds["job"] - seconds["training"],
+            "ratio": seconds["job"] / seconds["training"],
         }
 
 

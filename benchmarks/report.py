@@ -37,8 +37,8 @@ def rendering(table: pd.DataFrame) -> str:
         "# Benchmarks",
         "",
         f"{first['device']}, {first['threads']} threads, PyTorch {first['torch']}. Value and, in",
-        "parentheses, its ratio to the best plain full-precision step of the same run (to",
-        "torchvision's rate, and to one process on all cores, in the last sections).",
+        "parentheses, its ratio to the best plain full-precision step of the same run. In other",
+        "sections: to torchvision's rate, to one process on all cores, of a job to its training.",
         "",
     ]
     for section, part in table.groupby("section", sort=False):
