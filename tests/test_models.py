@@ -148,6 +148,14 @@ def test_mobilenet_v3_squeezes_to_exactly_a_quarter() -> None:
     ]  # fmt: skip
 
 
+def test_mobilenet_v3_has_running_statistics_that_keep_up() -> None:
+    norms = [
+        m for m in build_network("mobilenet_v3", 10).modules() if isinstance(m, nn.BatchNorm2d)
+    ]
+    assert {norm.momentum for norm in norms} == {0.1}
+    assert {norm.eps for norm in norms} == {0.001}
+
+
 def test_mobilenet_v3_reads_grey_images() -> None:
     torch.manual_seed(0)
     grey, colour = (build_network("mobilenet_v3", 10, channels) for channels in (1, 3))

@@ -3,7 +3,10 @@ MobileNetV3 for CIFAR-100.
 
 The CIFAR-100 network of appendix G is MobileNetV3-Large with three changes: the stem and the first
 stride-2 block have stride 1, and the squeeze widths are exactly a quarter of the expansion. This
-agrees with the MAC counts that follow from the paper's BOPs.
+agrees with the MAC counts that follow from the paper's BOPs. A fourth change is ours: the batch
+norms' running statistics have PyTorch's momentum of 0.1. With torchvision's 0.01, made for hundreds
+of epochs of ImageNet, they lag behind the weights: after 16 epochs on digits such a network
+classifies 21 % of its training images, with 0.1 it is 83 %.
 """
 
 from __future__ import annotations
@@ -116,6 +119,7 @@ def _mobilenet_v3(classes: int, in_channels: int) -> nn.Module:
         last_channel=1280,
         num_classes=classes,
         block=partial(InvertedResidualV3, se_layer=_squeeze),
+        norm_layer=partial(nn.BatchNorm2d, eps=0.001, momentum=0.1),
     )
     stem = model.get_submodule("features.0.0")
     assert isinstance(stem, nn.Conv2d)
