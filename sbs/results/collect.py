@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
 from sbs.errors import SBSError
+from sbs.policy import Policy
 from sbs.provenance.files import atomic_write
 from sbs.provenance.records import RunRecord
 from sbs.registry.methods import methods
+from sbs.registry.networks import networks
+from sbs.results.choices import COLUMNS, choices
 
 KEY = ["network", "method", "variant", "seed"]
 SEARCH_COLUMNS = {
@@ -21,6 +24,8 @@ SEARCH_COLUMNS = {
     "device": "search_device",
     "threads": "search_threads",
 }
+Key: TypeAlias = tuple[str, str, str, int]
+
 LAST = 0.8
 """From this share of a search on, the cost of its policy should hardly change."""
 
@@ -29,13 +34,22 @@ SHARE = "search_share"
 
 
 def write_runs(records: Sequence[Path], output: Path) -> None:
-    """Write :func:`collect` of the given files as CSV, atomically."""
-    runs = collect([RunRecord.load(path) for path in records])
+    """Write :func:`collect` of the given files, and of the policies beside them, as CSV."""
+    loaded = [RunRecord.load(path) for path in records]
+    beside = [path.with_name("policy.json") for path in records]
+    policies = {
+        _key(record): Policy.load(path)
+        for record, path in zip(loaded, beside, strict=True)
+        if record.stage == "search" and path.exists()
+    }
+    runs = collect(loaded, policies)
     with atomic_write(output) as temporary:
         runs.to_csv(temporary, index=False)
 
 
-def collect(records: Sequence[RunRecord]) -> pd.DataFrame:
+def collect(
+    records: Sequence[RunRecord], policies: Mapping[Key, Policy] | None = None
+) -> pd.DataFrame:
     """One row per run: a fine-tuned network with the cost of its search, or a pretrained one.
 
     Search columns are empty for fixed precision and for pretraining, which have no search.
@@ -43,10 +57,12 @@ def collect(records: Sequence[RunRecord]) -> pd.DataFrame:
     ``bit_sharing`` is the setting of the search; empty without a search. ``trained_epochs`` counts
     the epochs of fine-tuning, and those of the search if fine-tuning goes on from its weights.
     ``train_loss`` is the mean loss of the last epoch of fine-tuning.
-    ``landing_flips`` and the columns beside it say how a search with gates ended.
+    ``landing_flips`` and the columns beside it say how a search with gates ended, and those of
+    :func:`sbs.results.choices.choices` what it chose.
 
     Args:
         records: records of all three stages, in any order.
+        policies: the policies of searches, by network, method, variant and seed.
 
     Raises:
         SBSError: records of several scales, or two records of the same run.
@@ -54,17 +70,24 @@ def collect(records: Sequence[RunRecord]) -> pd.DataFrame:
     scales = sorted({record.scale for record in records})
     if len(scales) > 1:
         raise SBSError(f"run records of several scales in one table: {', '.join(scales)}")
-    stages: dict[str, dict[tuple[Any, ...], RunRecord]] = {}
+    stages: dict[str, dict[Key, RunRecord]] = {}
     for record in records:
         runs = stages.setdefault(record.stage, {})
-        key = tuple(getattr(record, name) for name in KEY)
+        key = _key(record)
         if key in runs:
             raise SBSError(f"two {record.stage} records of the run {' '.join(map(str, key))}")
         runs[key] = record
     searches = stages.get("search", {})
     measured = {**stages.get("pretrain", {}), **stages.get("finetune", {})}
     rows = [_row(record, searches.get(key)) for key, record in measured.items()]
+    for row, key in zip(rows, measured, strict=True):
+        if policies and key in policies and row["network"] in networks():
+            row |= choices(searches[key], policies[key])
     return pd.DataFrame(rows, columns=list(_columns())).sort_values(KEY, ignore_index=True)
+
+
+def _key(record: RunRecord) -> Key:
+    return record.network, record.method, record.variant, record.seed
 
 
 def _row(record: RunRecord, search: RunRecord | None) -> dict[str, Any]:
@@ -136,6 +159,6 @@ def _columns() -> list[str]:
     first = ["scale", "dataset", *KEY, "top1", "top5", "bops", "bop_ratio"]
     first += ["memory_bytes", "memory_ratio", *SEARCH_COLUMNS.values(), "target", SHARE]
     last = ["resource", "bit_sharing", "stages", "trained_epochs", "train_loss"]
-    last += ["found_over_target", "landing_flips", "settled_variation"]
+    last += ["found_over_target", "landing_flips", "settled_variation", *COLUMNS]
     last += ["train_seconds", "train_device", "precision"]
     return [*first, *last, "git_revision", "settings_sha256", "dataset_sha256"]

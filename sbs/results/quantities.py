@@ -17,7 +17,8 @@ class Quantity:
         unit: unit of printed values.
         published: names in the file of published values; each with its factor to ``unit``.
         scale: values of the runs are divided by it to get ``unit``.
-        points: true for an accuracy, compared by difference; false for a cost, compared by ratio.
+        points: true if values are compared by difference, as accuracies are; false for costs, which
+            are compared by ratio.
     """
 
     column: str
@@ -45,6 +46,9 @@ QUANTITIES: Mapping[str, Quantity] = {
     **COSTS,
     "search_time": Quantity("search_device_hours", "h", {"search_gpu_hours": 1.0}),
     "search_memory": Quantity("search_peak_memory_bytes", "GB", {"gpu_memory_gb": 1.0}, 1e9),
+    "pointwise_bits": Quantity("pointwise_bits", "bits", {}, points=True),
+    "early_pruning": Quantity("early_pruning", "%", {}, points=True),
+    "pruned_bits": Quantity("pruned_bits", "", {}, points=True),
     "latency": Quantity("latency_ms", "ms", {"latency_ms": 1.0}),
     "energy": Quantity("energy_mj", "mJ", {"energy_mj": 1.0}),
 }
