@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sbs.nn.filter_gate import FilterGate, Metric
 from sbs.policy import Bitwidths
 from sbs.quantization.gates import (
+    RANKS,
     binary_gate,
     expected_bits,
     gated_fake_quantize,
@@ -79,13 +80,13 @@ def test_group_metric_is_the_mean_absolute_weight_of_the_group() -> None:
     assert metrics[2].item() == pytest.approx(w[8:].abs().mean().item(), rel=1e-6)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20, unique=True))
-def test_a_threshold_on_ranks_is_a_number_of_closed_groups(metrics: list[float]) -> None:
-    found = ranks(torch.tensor(metrics, dtype=torch.float64))
-    assert sorted(found.tolist()) == [n + 0.5 for n in range(len(metrics))]
-    assert found.argsort().tolist() == torch.tensor(metrics, dtype=torch.float64).argsort().tolist()
-    for closed in range(len(metrics) + 1):
-        assert int((found < closed).sum()) == closed
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40, unique=True))
+def test_a_threshold_on_ranks_is_the_share_of_closed_groups(metrics: list[float]) -> None:
+    values = torch.tensor(metrics, dtype=torch.float64)
+    found, groups = ranks(values), len(metrics)
+    assert found.argsort().tolist() == values.argsort().tolist()
+    for closed in range(groups + 1):
+        assert int((found < RANKS * closed / groups).sum()) == closed
 
 
 @pytest.mark.parametrize("metric", ["rank", "standardized", "raw"])

@@ -13,6 +13,10 @@ from sbs.policy import Bitwidths
 from sbs.quantization.bit_sharing import decompose, recompose
 from sbs.quantization.uniform import discretize, normalize_activation, normalize_weight, standardize
 
+RANKS = 10.0
+"""Ranks of a layer go from 0 to this number. The slope of a gate in Eq. 12 has a width of 2 or 3.
+So it covers about a quarter of a layer's groups."""
+
 
 class _StepWithSigmoidGradient(torch.autograd.Function):
     @staticmethod
@@ -76,15 +80,15 @@ def group_metrics(w: Tensor, group_size: int, *, standardized: bool) -> Tensor:
 
 
 def ranks(metrics: Tensor) -> Tensor:
-    """Ranks of the metrics (G,), ascending, in the middle of their step: 0.5, 1.5, ..., G - 0.5.
+    """Ranks of the metrics (G,), ascending, from 0 to :data:`RANKS`, in the middle of their step.
 
-    A threshold on ranks is a number of groups to close: between n and n + 1, it closes n groups and
-    half of the next. The metrics of a layer's groups lie close together. A threshold on the metrics
+    A threshold on ranks is the share of the groups to close, in tenths, however many groups the
+    layer has. The metrics of a layer's groups lie close together. A threshold on the metrics
     themselves meets no group for long, and then many at once.
     """
     order = metrics.argsort(stable=True)
     steps = torch.arange(len(metrics), device=metrics.device, dtype=metrics.dtype)
-    return torch.empty_like(metrics).scatter_(0, order, steps + 0.5)
+    return torch.empty_like(metrics).scatter_(0, order, (steps + 0.5) * (RANKS / len(metrics)))
 
 
 def nested_gates(gates: Tensor) -> Tensor:
