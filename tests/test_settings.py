@@ -99,7 +99,7 @@ def test_a_scale_needs_the_sections_of_its_own_methods_alone(tmp_path: Path) -> 
 def test_a_target_out_of_reach_is_refused_before_anything_runs(
     tmp_path: Path, row: str, lowest: str
 ) -> None:
-    scale = load_scale(written(tmp_path, networks=["resnet20"]))
+    scale = load_scale(written(tmp_path, networks=["resnet20"], tables={}))
     sheet = tmp_path / "experiments.tsv"
     sheet.write_text(SHEET + row + "\n")
     with pytest.raises(SBSError) as caught:
@@ -111,7 +111,7 @@ def test_a_target_out_of_reach_is_refused_before_anything_runs(
 
 
 def test_pruning_reaches_further_than_bits_alone(tmp_path: Path) -> None:
-    scale = load_scale(written(tmp_path, networks=["resnet20"]))
+    scale = load_scale(written(tmp_path, networks=["resnet20"], tables={}))
     sheet = tmp_path / "experiments.tsv"
     sheet.write_text(SHEET + "resnet20\tsbs\tdefault\t\tsearch.target=0.9 x 2-bit\n")
     check_targets(load_experiments(sheet, scale, []), scale)

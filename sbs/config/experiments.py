@@ -70,19 +70,21 @@ def load_experiments(path: Path, scale: Scale, tables: Collection[str]) -> list[
         raise SBSError(
             f"networks: {absent}: no row in {path}; add one, or remove it from the scale file"
         )
-    rows = _taken(rows, scale, path)
+    rows = _taken(rows, scale, path, tables)
     return [row for row in rows if row.network in scale.networks]
 
 
-def _taken(rows: Sequence[Experiment], scale: Scale, path: Path) -> list[Experiment]:
+def _taken(
+    rows: Sequence[Experiment], scale: Scale, path: Path, tables: Collection[str]
+) -> list[Experiment]:
     """The rows with the tables that take them at this scale; those that no table takes are left."""
     for table, settings in scale.tables.items():
-        known = [row.label for row in rows if table in row.tables]
-        if not known:
+        if table not in tables:
             raise SBSError(
-                f"tables.{table}: no row in {path} is for it; correct the name, or remove it from "
-                "the scale file"
+                f"tables.{table}: no notebook registers it for rows of {path}; known names are "
+                f"{', '.join(sorted(tables))}"
             )
+        known = [row.label for row in rows if table in row.tables]
         absent = next((name for name in settings.rows or () if name not in known), None)
         if absent is not None:
             raise SBSError(

@@ -42,7 +42,9 @@ LONGEST_SHOWN = 60
 class TableSettings(Section):
     """What a table or figure takes of the sheet, where a scale cannot afford all of it."""
 
-    seeds: Seeds | None = Field(None, min_length=1, description="Its seeds. null: all.")
+    seeds: int | None = Field(
+        None, ge=1, description="Number of its seeds: the first ones. null: all."
+    )
     rows: tuple[str, ...] | None = Field(
         None, min_length=1, description="Its rows, as method/variant. null: all."
     )
@@ -82,7 +84,7 @@ class Scale(Section):
     def seeds_of(self, table: str) -> Seeds:
         """The seeds of the runs of a table or figure."""
         known = self.tables.get(table)
-        return self.seeds if known is None or known.seeds is None else known.seeds
+        return self.seeds[: known.seeds] if known is not None else self.seeds
 
     @model_validator(mode="after")
     def _check_gpu(self) -> Scale:
