@@ -191,11 +191,15 @@ def cost(
     classes: Annotated[int | None, typer.Option(help="Default: of the paper's dataset.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Default: of the paper's dataset.")] = None,
     channels: Annotated[int, typer.Option(help="Colour channels of the image.")] = 3,
+    machine: Annotated[
+        str | None, typer.Option(help="Also simulate BitFusion: eyeriss, stripes or small.")
+    ] = None,
 ) -> None:
     """Print bit operations and memory footprint, layer by layer and in total."""
     from sbs.cost.report import print_cost
 
-    print_cost(network, bits, policy, classes=classes, image_size=image_size, channels=channels)
+    shape = {"classes": classes, "image_size": image_size}
+    print_cost(network, bits, policy, **shape, channels=channels, machine=machine)
 
 
 @app.command()

@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from sbs.cost.bitfusion.machine import named_machine
+from sbs.cost.bitfusion.network import LayerCost, Setting, layer_costs
 from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape, prune_shapes
 from sbs.cost.trace import trace_layers
@@ -18,7 +20,8 @@ from sbs.policy import FULL_PRECISION, Policy, uniform_policy
 from sbs.registry.costs import cost_models
 
 COLUMNS = ("layer", "filters", "inputs", "kernel", "weight bits", "input bits", "MACs")
-PIPE_WIDTH = 140
+SIMULATED = ("ms", "mJ")
+PIPE_WIDTH = 160
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ def print_cost(
     classes: int | None = None,
     image_size: int | None = None,
     channels: int = 3,
+    machine: str | None = None,
 ) -> None:
     """Print shape, bitwidths and costs of every layer, and the totals; uses all cost models.
 
@@ -57,10 +61,13 @@ def print_cost(
         classes: number of outputs; default: as in the paper's dataset for this network.
         image_size: height and width of an image; default: as in that dataset.
         channels: colour channels of an image.
+        machine: BitFusion accelerator whose time and energy to print too, for a batch of 16.
 
     Raises:
-        SBSError: the network is unknown, or the policy does not fit it.
+        SBSError: the network or the machine is unknown, the policy does not fit the network, or
+            the machine cannot run it.
     """
+    setting = None if machine is None else Setting(named_machine(machine))
     spec = get_spec(network)
     size = image_size or spec.image_size
     model = spec.build(classes or spec.classes, channels)
@@ -68,17 +75,25 @@ def print_cost(
     costed = _Costed(network, image, trace_layers(model, image), spec.prunables(model))
     policy = costed.policy(bits) if policy_path is None else Policy.load(policy_path, network)
     console = Console(width=None if Console().is_terminal else PIPE_WIDTH)
-    console.print(_table(costed, costed.checked(policy)))
-    for line in _totals(costed, policy):
+    shapes = prune_shapes(costed.layers, costed.prunables, costed.checked(policy))
+    simulated = [] if setting is None else layer_costs(shapes, policy, setting)
+    console.print(_table(costed, policy, shapes, simulated))
+    for line in [*_totals(costed, policy), *_simulated_totals(simulated)]:
         console.print(line)
 
 
-def _table(costed: _Costed, policy: Policy) -> Table:
+def _table(
+    costed: _Costed,
+    policy: Policy,
+    shapes: Sequence[LayerShape],
+    simulated: Sequence[LayerCost],
+) -> Table:
     table = Table(title=f"{costed.name}, {'x'.join(map(str, costed.image))} images")
     models = cost_models().values()
-    for column in (*COLUMNS, *(f"{model.name} ({model.unit})" for model in models)):
+    units = [f"{model.name} ({model.unit})" for model in models]
+    for column in (*COLUMNS, *units, *(SIMULATED if simulated else ())):
         table.add_column(column, justify="left" if column == "layer" else "right")
-    for shape in prune_shapes(costed.layers, costed.prunables, policy):
+    for position, shape in enumerate(shapes):
         chosen = policy.layers[shape.name]
         widths = chosen.weight_bits, chosen.activation_bits
         table.add_row(
@@ -89,8 +104,21 @@ def _table(costed: _Costed, policy: Policy) -> Table:
             *map(str, widths),
             f"{shape.macs:,}",
             *(f"{model.layer(shape, *widths) / model.scale:.2f}" for model in models),
+            *(_time_and_energy(simulated[position]) if simulated else ()),
         )
     return table
+
+
+def _time_and_energy(cost: LayerCost) -> tuple[str, str]:
+    return f"{cost.milliseconds:.3f}", f"{cost.millijoules:.3f}"
+
+
+def _simulated_totals(simulated: Sequence[LayerCost]) -> list[str]:
+    if not simulated:
+        return []
+    time = sum(cost.milliseconds for cost in simulated)
+    energy = sum(cost.millijoules for cost in simulated)
+    return [f"BitFusion, batch of 16: {time:.3f} ms, {energy:.3f} mJ"]
 
 
 def _totals(costed: _Costed, policy: Policy) -> list[str]:

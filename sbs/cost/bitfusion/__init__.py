@@ -1,0 +1,1 @@
+"""BitFusion: latency and energy of a network on an accelerator for mixed bitwidths."""

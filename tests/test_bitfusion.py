@@ -1,0 +1,144 @@
+"""BitFusion against outputs of its authors' simulator."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sbs.cost.bitfusion import machine as machines
+from sbs.cost.bitfusion.machine import EYERISS_SIZE, SMALL, STRIPES_SIZE, Buffer, Machine
+from sbs.cost.bitfusion.network import Setting, layer_costs
+from sbs.cost.bitfusion.simulate import Work, simulate, speedup
+from sbs.cost.layers import LayerShape
+from sbs.cost.report import print_cost
+from sbs.cost.trace import trace_layers
+from sbs.errors import SBSError
+from sbs.networks import build_network
+from sbs.policy import LayerPolicy, Policy
+
+# One line per distinct layer of MobileNetV2 (8 bits) and ResNet-18 (4 bits) at batch 16, as
+# simulated by hsharma35/bitfusion at 04ec1c8. Energies in nanojoules, traffic in bits.
+with (Path(__file__).parent / "bitfusion.csv").open() as file:
+    REFERENCE = list(csv.DictReader(file))
+
+TRAFFIC = [
+    f"{memory}_{way}"
+    for memory in ("dram", "weights", "inputs", "outputs")
+    for way in ("read", "write")
+]
+
+
+@pytest.mark.parametrize("row", REFERENCE, ids=lambda row: "-".join(list(row.values())[1:8]))
+def test_layers_cost_what_the_reference_simulator_says(row: dict[str, str]) -> None:
+    numbers = {name: int(value) for name, value in row.items() if name not in ("machine", "energy")}
+    sizes = ("kernel", "stride", "size", "inputs", "filters", "input_bits", "weight_bits")
+    first = bool(numbers["first"])
+    work = Work(*(numbers[name] for name in sizes), patches=first, first=first)
+    found = simulate(work, getattr(machines, row["machine"]))
+    assert (found.cycles, found.stalls) == (numbers["cycles"], numbers["stalls"])
+    assert found.traffic == {name: numbers[name] for name in TRAFFIC}
+    assert found.energy == pytest.approx(float(row["energy"]), rel=1e-6)
+
+
+def policy_of(layers: list[LayerShape], network: str, weights: int, inputs: int) -> Policy:
+    """The given bits everywhere, and 8 in the first and the last layer."""
+    ends = (layers[0].name, layers[-1].name)
+    eight = LayerPolicy(weight_bits=8, activation_bits=8)
+    other = LayerPolicy(weight_bits=weights, activation_bits=inputs)
+    chosen = {layer.name: eight if layer.name in ends else other for layer in layers}
+    return Policy(network=network, layers=chosen)
+
+
+# Totals of whole networks, (weight bits, input bits): cycles and millijoules.
+NETWORKS = [
+    ("mobilenet_v2", EYERISS_SIZE, (8, 8), 42_010_055, 128.861),
+    ("mobilenet_v2", EYERISS_SIZE, (4, 8), 40_593_939, 124.270),
+    ("mobilenet_v2", EYERISS_SIZE, (4, 4), 39_460_297, 119.473),
+    ("mobilenet_v2", EYERISS_SIZE, (2, 2), 38_783_077, 116.489),
+    ("resnet18", EYERISS_SIZE, (8, 8), 58_992_481, 175.643),
+    ("resnet18", EYERISS_SIZE, (4, 4), 21_887_753, 76.121),
+    ("mobilenet_v2", STRIPES_SIZE, (8, 8), 20_174_224, 238.288),
+    ("mobilenet_v2", STRIPES_SIZE, (4, 4), 14_465_979, 139.879),
+    ("mobilenet_v2", SMALL, (8, 8), 119_805_216, 155.900),
+]
+
+
+@pytest.fixture(scope="module")
+def layers() -> dict[str, list[LayerShape]]:
+    names = {network for network, *_ in NETWORKS}
+    return {name: list(trace_layers(build_network(name, 1000), (3, 224, 224))) for name in names}
+
+
+@pytest.mark.parametrize(("network", "machine", "bits", "cycles", "energy"), NETWORKS)
+def test_networks_cost_what_the_reference_simulator_says(
+    layers: dict[str, list[LayerShape]],
+    network: str,
+    machine: Machine,
+    bits: tuple[int, int],
+    cycles: int,
+    energy: float,
+) -> None:
+    shapes = layers[network]
+    found = layer_costs(shapes, policy_of(shapes, network, *bits), Setting(machine))
+    assert sum(layer.simulated.cycles for layer in found) == cycles
+    assert sum(layer.millijoules for layer in found) == pytest.approx(energy, rel=1e-3)
+    time = sum(layer.milliseconds for layer in found)
+    assert time == pytest.approx(1000 * cycles / machine.frequency)
+
+
+def test_the_cost_command_prints_time_and_energy(capsys: pytest.CaptureFixture[str]) -> None:
+    print_cost("resnet18", 8, None, machine="eyeriss")
+    printed = capsys.readouterr().out
+    assert "BitFusion, batch of 16: 117.985 ms, 175.643 mJ" in printed
+    with pytest.raises(SBSError, match="unknown BitFusion machine 'tpu'; known are eyeriss, "):
+        print_cost("resnet18", 8, None, machine="tpu")
+
+
+def test_bits_count_as_the_next_power_of_two() -> None:
+    assert [speedup(bits, 8) for bits in range(1, 9)] == [4, 4, 2, 2, 1, 1, 1, 1]
+    assert (speedup(4, 4), speedup(2, 2)) == (4, 16)
+    with pytest.raises(SBSError, match="at most 8 bits, got 8 x 16"):
+        speedup(8, 16)
+
+
+def test_a_layer_that_does_not_fit_is_refused() -> None:
+    tiny = Machine(16, 32, 5e8, 192, *[Buffer(16, 0.0, 0.0)] * 3, core=0.0)
+    with pytest.raises(SBSError, match="fits into half of the buffers; take larger buffers"):
+        simulate(Work(3, 1, 8, 16, 32, 8, 8), tiny)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"groups": 2}, {"kernel": (1, 3)}, {"output_size": (8, 4)}],
+    ids=["groups", "kernel", "output"],
+)
+def test_layers_that_the_simulator_does_not_know_are_refused(changes: dict[str, Any]) -> None:
+    facts: dict[str, Any] = {
+        "name": "odd",
+        "kind": "conv",
+        "in_channels": 4,
+        "out_channels": 4,
+        "kernel": (3, 3),
+        "groups": 1,
+        "input_size": (8, 8),
+        "output_size": (8, 8),
+    }
+    shapes = [LayerShape(**facts | changes)]
+    with pytest.raises(SBSError, match="BitFusion: odd: only layers with square kernels"):
+        layer_costs(shapes, policy_of(shapes, "resnet20", 8, 8), Setting(EYERISS_SIZE))
+
+
+def test_laid_out_patches_fill_more_rows_of_the_array() -> None:
+    depthwise = LayerShape("dw", "conv", 64, 64, (3, 3), 64, (28, 28), (28, 28))
+    shapes = [LayerShape("stem", "conv", 3, 64, (3, 3), 1, (56, 56), (28, 28)), depthwise]
+    policy = policy_of(shapes, "resnet20", 8, 8)
+    plain, patches = (
+        layer_costs(shapes, policy, Setting(EYERISS_SIZE, depthwise_patches=laid_out))
+        for laid_out in (False, True)
+    )
+    assert plain[0] == patches[0]
+    compute = [c[1].simulated.cycles - c[1].simulated.stalls for c in (plain, patches)]
+    assert compute[0] == 9 * compute[1]
