@@ -118,7 +118,11 @@ def test_missing_and_stale_runs_are_told_apart(copy: Path) -> None:
 
 def test_a_scale_can_give_a_table_fewer_seeds_and_rows(copy: Path) -> None:
     """Tables 1 and 5 share a row of SBS-Q; each takes its own seeds of it."""
-    edit(copy, seeds=[3, 4, 5], tables={"table5": {"seeds": 1, "rows": ["sbs_q/multi-path"]}})
+    edit(
+        copy,
+        seeds=[3, 4, 5],
+        tables={"table5": {"seeds": 1, "rows": ["resnet20/sbs_q/multi-path"]}},
+    )
     shown = "--dry-run", "--quiet", "rules", "--"
     rows = r"finetune +resnet20 +sbs_q +(\d+) "
     tables = [f"results/table{number}.csv" for number in (5, 1)]

@@ -85,7 +85,9 @@ def _taken(
                 f"{', '.join(sorted(tables))}"
             )
         known = [row.label for row in rows if table in row.tables]
-        absent = next((name for name in settings.rows or () if name not in known), None)
+        whole = [f"{row.network}/{row.label}" for row in rows if table in row.tables]
+        named = settings.rows or ()
+        absent = next((name for name in named if name not in (*known, *whole)), None)
         if absent is not None:
             raise SBSError(
                 f"tables.{table}.rows: {absent}: no such row in {path} is for this table; known "
@@ -100,7 +102,9 @@ def _taken(
 
 
 def _takes(settings: TableSettings | None, row: Experiment) -> bool:
-    return settings is None or settings.rows is None or row.label in settings.rows
+    if settings is None or settings.rows is None:
+        return True
+    return row.label in settings.rows or f"{row.network}/{row.label}" in settings.rows
 
 
 def _experiment(

@@ -46,7 +46,9 @@ class TableSettings(Section):
         None, ge=1, description="Number of its seeds: the first ones. null: all."
     )
     rows: tuple[str, ...] | None = Field(
-        None, min_length=1, description="Its rows, as method/variant. null: all."
+        None,
+        min_length=1,
+        description="Its rows: method/variant, or network/method/variant. null: all.",
     )
 
 
