@@ -159,3 +159,9 @@ def test_the_server_ends_with_the_workflow(tmp_path: Path) -> None:
     workflow.kill()
     workflow.communicate()
     wait_for(lambda: not path.parent.exists())
+
+
+def test_the_workflow_has_one_onstart() -> None:
+    """Snakemake runs the last one alone; a second one once kept the server from starting."""
+    files = [ROOT / "workflow" / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]
+    assert sum(path.read_text().count("\nonstart:") for path in files) == 1

@@ -2,7 +2,3 @@
 from sbs import plan
 
 plan.introduce(workflow, scale, settings_of)
-
-
-onstart:
-    plan.begin(workflow)
