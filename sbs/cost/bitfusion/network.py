@@ -36,16 +36,12 @@ class LayerCost:
 
     Attributes:
         name: name of the layer.
-        weight_bits: bits of its weights.
-        activation_bits: bits of its input.
         simulated: its cycles and energy for the whole batch.
         milliseconds: time of the whole batch.
         millijoules: energy of the whole batch.
     """
 
     name: str
-    weight_bits: int
-    activation_bits: int
     simulated: Simulated
     milliseconds: float
     millijoules: float
@@ -72,16 +68,7 @@ def layer_costs(layers: Sequence[LayerShape], policy: Policy, setting: Setting) 
         )
         found = _simulated(work, setting.machine)
         milliseconds = 1000 * found.cycles / setting.machine.frequency
-        costs.append(
-            LayerCost(
-                shape.name,
-                bits.weight_bits,
-                bits.activation_bits,
-                found,
-                milliseconds,
-                found.energy / 1e6,
-            )
-        )
+        costs.append(LayerCost(shape.name, found, milliseconds, found.energy / 1e6))
     return costs
 
 

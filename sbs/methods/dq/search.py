@@ -24,7 +24,7 @@ from sbs.methods.dq import DQSettings
 from sbs.nn.quantizers.dq import dq_network
 from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, uniform_policy
 from sbs.surgery.dq import fit_steps, kilobytes, layer_bits, quantizers
-from sbs.surgery.intervals import sample_inputs, sample_rectified
+from sbs.surgery.intervals import InputSample, sample_inputs, sample_rectified
 from sbs.surgery.networks import plain_state
 from sbs.training.loop import sgd
 
@@ -57,14 +57,19 @@ def search(context: SearchContext) -> SearchResult:
 
 def _start(context: SearchContext, settings: DQSettings) -> nn.Module:
     """DQ's network; with fitted steps if the intervals of the other methods are fitted too."""
-    batches = context.make_batches(settings.batch_size)
-    images = batches.first_images()
-    samples = sample_rectified(context.model, images) | sample_inputs(context.model, images)
+    fitted = context.settings.interval_bits is not None
+    samples = _samples(context, settings) if fitted else {}
     signed = context.spec.signed_inputs(context.model)
     model = dq_network(context.model, settings.start_bits, signed)
-    if context.settings.interval_bits is not None:
+    if fitted:
         fit_steps(model, samples, settings.start_bits)
     return model
+
+
+def _samples(context: SearchContext, settings: DQSettings) -> dict[str, InputSample]:
+    """Samples of what the quantizers of activations will read, from the plain network."""
+    images = context.make_batches(settings.batch_size).first_images()
+    return sample_rectified(context.model, images) | sample_inputs(context.model, images)
 
 
 class DQTask:
