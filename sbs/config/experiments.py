@@ -52,7 +52,7 @@ def load_experiments(path: Path, scale: Scale, tables: Collection[str]) -> list[
 
     Raises:
         SBSError: an unknown network, method, table or option; a malformed row; a duplicate row; or
-            a network or table of the scale without a row.
+            a network of the scale without a row; or a table or row of the scale that is not known.
     """
     with Path(path).open(newline="") as file:
         reader = csv.DictReader(file, delimiter="\t")
@@ -77,7 +77,7 @@ def load_experiments(path: Path, scale: Scale, tables: Collection[str]) -> list[
 def _taken(
     rows: Sequence[Experiment], scale: Scale, path: Path, tables: Collection[str]
 ) -> list[Experiment]:
-    """The rows with the tables that take them at this scale; those that no table takes are left."""
+    """The rows, each with the tables that take it at this scale; without those that none takes."""
     for table, settings in scale.tables.items():
         if table not in tables:
             raise SBSError(
@@ -95,9 +95,9 @@ def _taken(
             )
     taken = []
     for row in rows:
-        tables = tuple(table for table in row.tables if _takes(scale.tables.get(table), row))
-        if tables or not row.tables:
-            taken.append(replace(row, tables=tables))
+        users = tuple(table for table in row.tables if _takes(scale.tables.get(table), row))
+        if users or not row.tables:
+            taken.append(replace(row, tables=users))
     return taken
 
 
