@@ -33,6 +33,15 @@ INDEXED = {
 }
 """The loops on which each tensor depends."""
 
+ORDERS = np.array(
+    [
+        [LOOPS.index(loop) for loop in order]
+        for order in permutations(LOOPS)
+        if order.index("columns") < order.index("rows")
+    ]
+)
+"""All orders of the loops, outermost first; images are square, so columns and rows are alike."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -88,14 +97,7 @@ def simulate(work: Work, machine: Machine) -> Simulated:
     Raises:
         SBSError: an operand has more than 8 bits, or no tiling fits into the buffers.
     """
-    plan = _Plan(work, machine)
-    best: Simulated | None = None
-    for order in permutations(LOOPS):
-        found = plan.best(order)
-        if best is None or (found.cycles, found.energy) < (best.cycles, best.energy):
-            best = found
-    assert best is not None
-    return best
+    return _Plan(work, machine).best()
 
 
 def speedup(input_bits: int, weight_bits: int) -> int:
@@ -195,12 +197,12 @@ class _Plan:
             "outputs": self.positions * self.padded_filters * self.machine.output_bits,
         }
 
-    def best(self, order: tuple[str, ...]) -> Simulated:
-        """The best tiling for an order of the loops, outermost first."""
+    def best(self) -> Simulated:
+        """The best order and tiling; of equally good ones the first."""
         machine = self.machine
         moved, resident = {}, {}
         for name, bits in self.tile_bits().items():
-            moved[name], resident[name] = self._reuse(name, bits, order)
+            moved[name], resident[name] = self._reuse(name, bits)
         loaded = moved["outputs"] if machine.load_outputs else np.zeros_like(moved["outputs"])
         first = resident["outputs"] if machine.load_outputs else loaded
         reads = moved["weights"] + moved["inputs"] + loaded
@@ -210,19 +212,23 @@ class _Plan:
         middle = reads + moved["outputs"] - filled - drained
         ends = _parts(filled, machine.bandwidth) + _parts(drained, machine.bandwidth)
         stalls = np.maximum(0, _parts(middle, machine.bandwidth) - compute) + ends
-        traffic = self._traffic()
-        traffic |= {"dram_read": reads, "dram_write": moved["outputs"]}
-        traffic |= {"weights_write": moved["weights"], "inputs_write": moved["inputs"]}
-        traffic["outputs_write"] = traffic["outputs_write"] + loaded
-        traffic["outputs_read"] = traffic["outputs_read"] + moved["outputs"]
-        energy = self._energy(compute, traffic)
         cycles = compute + stalls
-        chosen = np.lexsort((energy, cycles))[0]
+        order, tile = np.nonzero(cycles == cycles.min())
+        traffic = {name: bits[tile] for name, bits in self._traffic().items()}
+        traffic |= {"dram_read": reads[order, tile], "dram_write": moved["outputs"][order, tile]}
+        traffic |= {
+            "weights_write": moved["weights"][order, tile],
+            "inputs_write": moved["inputs"][order, tile],
+        }
+        traffic["outputs_write"] += loaded[order, tile]
+        traffic["outputs_read"] += moved["outputs"][order, tile]
+        energy = self._energy(compute[tile], traffic)
+        best = int(energy.argmin())
         return Simulated(
-            int(cycles[chosen]),
-            int(stalls[chosen]),
-            float(energy[chosen]),
-            {name: int(bits[chosen]) for name, bits in traffic.items()},
+            int(cycles.min()),
+            int(stalls[order[best], tile[best]]),
+            float(energy[best]),
+            {name: int(bits[best]) for name, bits in traffic.items()},
         )
 
     def _product_of_counts(self) -> Ints:
@@ -235,16 +241,20 @@ class _Plan:
         """Cycles of one tile."""
         return self.positions * _parts(self.filters, self.machine.columns) * self._passes()
 
-    def _reuse(self, name: str, tile: Ints, order: tuple[str, ...]) -> tuple[Ints, Ints]:
-        """Bits of a tensor that move between DRAM and its buffer, and those that stay there."""
-        moved, resident = tile.copy(), tile.copy()
-        kept = np.ones(len(tile), dtype=bool)
-        for loop in reversed(order):
-            indexed = loop in INDEXED[name]
-            moved = np.where(kept & (not indexed), moved, moved * self.counts[loop])
-            if indexed:
-                kept &= moved <= self._buffer(name).tile_bits
-                resident = np.where(kept, moved, resident)
+    def _reuse(self, name: str, tile: Ints) -> tuple[Ints, Ints]:
+        """Bits of a tensor that move between DRAM and its buffer, and those that stay there.
+
+        Both have a row for each order of the loops.
+        """
+        moved = np.tile(tile, (len(ORDERS), 1))
+        resident, kept = moved.copy(), np.ones(moved.shape, dtype=bool)
+        counts = np.stack([self.counts[loop] for loop in LOOPS])
+        indexes = np.array([loop in INDEXED[name] for loop in LOOPS])
+        for loops in ORDERS.T[::-1]:
+            indexed = indexes[loops][:, None]
+            moved = np.where(kept & ~indexed, moved, moved * counts[loops])
+            kept &= ~indexed | (moved <= self._buffer(name).tile_bits)
+            resident = np.where(kept & indexed, moved, resident)
         return moved, resident
 
     def _traffic(self) -> dict[str, Ints]:
