@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sbs.config.scale import Scale, load_scale
-from sbs.cost.expected import ExpectedCost
+from sbs.cost.expected import expected_cost
 from sbs.cost.layers import LayerShape
 from sbs.cost.trace import trace_layers
 from sbs.kernels import build as native
@@ -153,9 +153,9 @@ def search(
         placement=scale.search.pruning_gate,
     )
     space.model.to(network.device)
-    cost = ExpectedCost(space, shapes, "bops", propagate=True, device=network.device)
+    cost = expected_cost(space, shapes, "bops", propagate=True, device=network.device)
     penalty = FixedPenalty(PENALTY, network.device)
-    return SearchTask(space, cost, penalty, scale.search, 10_000)
+    return SearchTask(space, cost, cost, penalty, scale.search, 10_000)
 
 
 def multipath(network: Network, scale: Scale, bitwidths: Bitwidths = CANDIDATES) -> Task:

@@ -36,6 +36,8 @@ Resume = Annotated[
     typer.Option(help="Folder for the state of a run in progress; default: beside the record."),
 ]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+OfPaper = Annotated[int | None, typer.Option(help="Default: of the paper's dataset.")]
+Channels = Annotated[int, typer.Option(help="Colour channels of the image.")]
 Output = Annotated[Path, typer.Option(help="Where to write this output.")]
 Input = Annotated[Path, typer.Option(help="Where to read this input.")]
 
@@ -188,18 +190,41 @@ def cost(
     network: Annotated[str, typer.Argument(help="Network name, such as resnet56.")],
     bits: Annotated[int, typer.Option(min=1, max=32, help="Bitwidth of every layer.")] = 32,
     policy: Annotated[Path | None, typer.Option(help="policy.json instead of --bits.")] = None,
-    classes: Annotated[int | None, typer.Option(help="Default: of the paper's dataset.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Default: of the paper's dataset.")] = None,
-    channels: Annotated[int, typer.Option(help="Colour channels of the image.")] = 3,
-    machine: Annotated[
-        str | None, typer.Option(help="Also simulate BitFusion: eyeriss, stripes or small.")
+    classes: OfPaper = None,
+    image_size: OfPaper = None,
+    channels: Channels = 3,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(help="Cost model, such as bitfusion-latency; default: bops and memory."),
     ] = None,
 ) -> None:
-    """Print bit operations and memory footprint, layer by layer and in total."""
-    from sbs.cost.report import print_cost
+    """Print the cost of a network, layer by layer and in total."""
+    from sbs.cost.report import DEFAULT, print_cost
 
-    shape = {"classes": classes, "image_size": image_size}
-    print_cost(network, bits, policy, **shape, channels=channels, machine=machine)
+    shape = classes, image_size, channels
+    print_cost(network, bits, policy, *shape, resources=resource or DEFAULT)
+
+
+@app.command("cost-table")
+def cost_table(
+    network: Annotated[str, typer.Argument(help="Network name, such as resnet56.")],
+    output: Output,
+    bits: Annotated[
+        list[int] | None, typer.Option(min=1, max=32, help="Candidates; default: 2, 4 and 8.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Sizes of a prunable layer.")] = 4,
+    classes: OfPaper = None,
+    image_size: OfPaper = None,
+    channels: Channels = 3,
+    resource: Annotated[
+        str | None, typer.Option(help="Cost model to fill in; default: costs stay empty.")
+    ] = None,
+) -> None:
+    """List the layers to measure on your device, as a table for `search.resource: table:FILE`."""
+    from sbs.cost.template import BITS, write_template
+
+    shape = classes, image_size, channels
+    write_template(network, bits or BITS, steps, output, *shape, resource=resource)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sbs.config.scale import Scale
 from sbs.cost.exact import policy_cost
-from sbs.cost.expected import ExpectedCost
+from sbs.cost.expected import expected_cost
 from sbs.cost.trace import trace_layers
 from sbs.methods.penalty import FixedPenalty
 from sbs.methods.single_path.task import SearchTask
@@ -51,9 +51,9 @@ def exact(space: SearchSpace, policy: Policy) -> float:
 
 
 def task_of(space: SearchSpace, scale: Scale, penalty: float, **changes: object) -> SearchTask:
-    cost = ExpectedCost(space, SHAPES, "bops", propagate=True, device=DEVICE)
+    cost = expected_cost(space, SHAPES, "bops", propagate=True, device=DEVICE)
     settings = scale.search.model_copy(update=changes)
-    return SearchTask(space, cost, FixedPenalty(penalty, DEVICE), settings, steps=100)
+    return SearchTask(space, cost, cost, FixedPenalty(penalty, DEVICE), settings, steps=100)
 
 
 def step(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import pytest
 
 from sbs.cost.bitfusion import machine as machines
 from sbs.cost.bitfusion.machine import EYERISS_SIZE, SMALL, STRIPES_SIZE, Buffer, Machine
-from sbs.cost.bitfusion.network import Setting, layer_costs
+from sbs.cost.bitfusion.network import simulated_layer
+from sbs.cost.bitfusion.setting import SETTINGS, Setting, setting_of
 from sbs.cost.bitfusion.simulate import Work, simulate, speedup
 from sbs.cost.layers import LayerShape
 from sbs.cost.report import print_cost
 from sbs.cost.trace import trace_layers
 from sbs.errors import SBSError
 from sbs.networks import build_network
-from sbs.policy import LayerPolicy, Policy
+from sbs.registry.costs import cost_model
 
 # One line per distinct layer of MobileNetV2 (8 bits) and ResNet-18 (4 bits) at batch 16, as
 # simulated by hsharma35/bitfusion at 04ec1c8. Energies in nanojoules, traffic in bits.
@@ -41,15 +43,6 @@ def test_layers_cost_what_the_reference_simulator_says(row: dict[str, str]) -> N
     assert (found.cycles, found.stalls) == (numbers["cycles"], numbers["stalls"])
     assert found.traffic == {name: numbers[name] for name in TRAFFIC}
     assert found.energy == pytest.approx(float(row["energy"]), rel=1e-6)
-
-
-def policy_of(layers: list[LayerShape], network: str, weights: int, inputs: int) -> Policy:
-    """The given bits everywhere, and 8 in the first and the last layer."""
-    ends = (layers[0].name, layers[-1].name)
-    eight = LayerPolicy(weight_bits=8, activation_bits=8)
-    other = LayerPolicy(weight_bits=weights, activation_bits=inputs)
-    chosen = {layer.name: eight if layer.name in ends else other for layer in layers}
-    return Policy(network=network, layers=chosen)
 
 
 # Totals of whole networks, (weight bits, input bits): cycles and millijoules.
@@ -81,20 +74,69 @@ def test_networks_cost_what_the_reference_simulator_says(
     cycles: int,
     energy: float,
 ) -> None:
-    shapes = layers[network]
-    found = layer_costs(shapes, policy_of(shapes, network, *bits), Setting(machine))
-    assert sum(layer.simulated.cycles for layer in found) == cycles
-    assert sum(layer.millijoules for layer in found) == pytest.approx(energy, rel=1e-3)
-    time = sum(layer.milliseconds for layer in found)
-    assert time == pytest.approx(1000 * cycles / machine.frequency)
+    shapes, setting = layers[network], Setting(machine)
+    ends = (shapes[0], shapes[-1])
+    found = [simulated_layer(s, *((8, 8) if s in ends else bits), setting) for s in shapes]
+    assert sum(layer.cycles for layer in found) == cycles
+    assert sum(layer.energy for layer in found) / 1e6 == pytest.approx(energy, rel=1e-3)
 
 
 def test_the_cost_command_prints_time_and_energy(capsys: pytest.CaptureFixture[str]) -> None:
-    print_cost("resnet18", 8, None, machine="eyeriss")
+    resources = ("bitfusion-latency:eyeriss", "bitfusion-energy:eyeriss")
+    print_cost("resnet18", 8, None, resources=resources)
     printed = capsys.readouterr().out
-    assert "BitFusion, batch of 16: 117.985 ms, 175.643 mJ" in printed
-    with pytest.raises(SBSError, match="unknown BitFusion machine 'tpu'; known are eyeriss, "):
-        print_cost("resnet18", 8, None, machine="tpu")
+    assert "total 117.98 ms, 1.0 times below 8 bit" in printed
+    assert "total 175.64 mJ, 1.0 times below 8 bit" in printed
+
+
+def test_table_6_at_8_bits_comes_within_five_per_cent() -> None:
+    shapes = trace_layers(build_network("mobilenet_v2", 1000), (3, 224, 224))
+    for name, published in (("latency", 24.9e-3), ("energy", 37.0e-3)):
+        model = cost_model(f"bitfusion-{name}")
+        total = sum(model.layer(shape, 8, 8) for shape in shapes)
+        assert 0.95 < total / published < 1
+        for other in ("eyeriss", "stripes", "small"):
+            layer = cost_model(f"bitfusion-{name}:{other}").layer
+            apart = sum(layer(shape, 8, 8) for shape in shapes) / published
+            assert abs(apart - 1) > abs(total / published - 1)
+
+
+def test_a_file_changes_a_known_machine(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "base: small\nrows: 32\nbatch: 1\nweights: {size: 1024, read: 1.0e-5, write: 2.0e-5}\n"
+    )
+    found = setting_of(str(path))
+    assert found == replace(
+        SETTINGS["small"],
+        machine=replace(SMALL, rows=32, weights=Buffer(1024, 1e-5, 2e-5)),
+        batch=1,
+    )
+    assert cost_model(f"bitfusion-energy:{path}").file == path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base: tpu", r"mine.yaml: unknown BitFusion machine 'tpu'; known are paper, eyeriss"),
+        ("row: 3", r"mine.yaml: row: unknown key"),
+        ("rows: many", r"mine.yaml: rows: .*valid integer"),
+        ("weights: {size: 3}", r"mine.yaml: weights.read: missing key"),
+        ("rows: [", r"mine.yaml: not valid YAML"),
+    ],
+)
+def test_a_wrong_machine_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(SBSError, match=message):
+        cost_model(f"bitfusion-latency:{path}")
+
+
+def test_an_unknown_machine_is_refused() -> None:
+    with pytest.raises(SBSError, match="unknown BitFusion machine 'tpu'; known are paper, "):
+        cost_model("bitfusion-latency:tpu")
+    with pytest.raises(SBSError, match=r"nowhere.yaml: cannot read the BitFusion machine: No such"):
+        cost_model("bitfusion-latency:nowhere.yaml")
 
 
 def test_bits_count_as_the_next_power_of_two() -> None:
@@ -126,19 +168,15 @@ def test_layers_that_the_simulator_does_not_know_are_refused(changes: dict[str, 
         "input_size": (8, 8),
         "output_size": (8, 8),
     }
-    shapes = [LayerShape(**facts | changes)]
+    shape = LayerShape(**facts | changes)
     with pytest.raises(SBSError, match="BitFusion: odd: only layers with square kernels"):
-        layer_costs(shapes, policy_of(shapes, "resnet20", 8, 8), Setting(EYERISS_SIZE))
+        simulated_layer(shape, 8, 8, Setting(EYERISS_SIZE))
 
 
 def test_laid_out_patches_fill_more_rows_of_the_array() -> None:
     depthwise = LayerShape("dw", "conv", 64, 64, (3, 3), 64, (28, 28), (28, 28))
-    shapes = [LayerShape("stem", "conv", 3, 64, (3, 3), 1, (56, 56), (28, 28)), depthwise]
-    policy = policy_of(shapes, "resnet20", 8, 8)
     plain, patches = (
-        layer_costs(shapes, policy, Setting(EYERISS_SIZE, depthwise_patches=laid_out))
+        simulated_layer(depthwise, 8, 8, Setting(EYERISS_SIZE, depthwise_patches=laid_out))
         for laid_out in (False, True)
     )
-    assert plain[0] == patches[0]
-    compute = [c[1].simulated.cycles - c[1].simulated.stalls for c in (plain, patches)]
-    assert compute[0] == 9 * compute[1]
+    assert plain.cycles - plain.stalls == 9 * (patches.cycles - patches.stalls)

@@ -62,7 +62,7 @@ def test_subclasses_of_layers_are_traced() -> None:
 
     model = nn.Sequential(OtherConv(2, 6, (3, 5), 2, groups=2), nn.Flatten(), OtherLinear(90, 4))
     conv, linear = trace_layers(model, (2, 7, 13))
-    assert conv == LayerShape("0", "conv", 2, 6, (3, 5), 2, (7, 13), (3, 5))
+    assert conv == LayerShape("0", "conv", 2, 6, (3, 5), 2, (7, 13), (3, 5), first=True)
     assert linear == LayerShape("2", "linear", 90, 4, (1, 1), 1, (1, 1), (1, 1))
     assert (conv.weight_elements, conv.input_elements, conv.macs) == (90, 182, 1350)
     assert (linear.weight_elements, linear.input_elements, linear.macs) == (360, 90, 360)
@@ -136,7 +136,7 @@ def test_policies_cost_what_their_layers_add_up_to(resource: str, seed: int) -> 
     assert Fraction(policy_cost(layers, prunables, policy, resource)) == total
 
 
-@pytest.mark.parametrize("resource", cost_models())
+@pytest.mark.parametrize("resource", [m.name for m in cost_models().values() if m.closed_form])
 @given(seed=st.integers(0, 2**32))
 @settings(deadline=None, max_examples=20)
 def test_pruning_more_filters_or_bits_never_costs_more(resource: str, seed: int) -> None:

@@ -25,7 +25,7 @@ from benchmarks.kernel_check import Case, cases, compare
 from benchmarks.steps import VARIANTS, Network, make_step
 from sbs.cli import app
 from sbs.config.scale import Scale, canonical_json, stage_settings
-from sbs.cost.expected import ExpectedCost
+from sbs.cost.expected import expected_cost
 from sbs.data.images import ImageSet, load_dataset, make_dataset, save_dataset
 from sbs.kernels import compiled as compiling
 from sbs.methods.penalty import SteeredPenalty
@@ -164,9 +164,9 @@ def test_a_step_of_the_search_by_the_rules_of_fake_tensors(
         with GPU:
             space = space_of()
         space.model.train()
-        cost = ExpectedCost(space, SHAPES, "bops", propagate=True, device=GPU)
+        cost = expected_cost(space, SHAPES, "bops", propagate=True, device=GPU)
         penalty = SteeredPenalty(2.0, 1.0, 0.2, 0.6, 100, GPU)
-        task = SearchTask(space, cost, penalty, default_scale.search, steps=1000)
+        task = SearchTask(space, cost, cost, penalty, default_scale.search, steps=1000)
         task.before_forward(1)
         images, labels = torch.rand(8, *IMAGE, device=GPU), torch.arange(8, device=GPU)
         loss = task.loss(images, labels)

@@ -93,7 +93,7 @@ def test_a_name_twice_is_refused() -> None:
 
 def test_an_unknown_name_lists_the_known() -> None:
     registry = Registry(Room("cost model", "cost", "COSTS"), lambda module: [Thing(module)])
-    with pytest.raises(SBSError, match=r"unknown cost model 'x'; known are sbs\.cost\.bops, "):
+    with pytest.raises(SBSError, match=r"unknown cost model 'x'; known are sbs\.cost\.bitfusion, "):
         registry.named("x")
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from sbs.config.scale import Scale
 from sbs.config.target import Target
-from sbs.cost.expected import ExpectedCost
+from sbs.cost.expected import expected_cost
 from sbs.errors import SBSError
 from sbs.methods.penalty import BAND, SteeredPenalty
 from sbs.methods.single_path.task import SearchTask
@@ -128,11 +128,11 @@ def test_what_a_closed_group_feels(placement: Placement) -> None:
 
 
 def steered_task(space: SearchSpace, scale: Scale, target: float) -> SearchTask:
-    cost = ExpectedCost(space, SHAPES, "bops", propagate=True, device=DEVICE)
+    cost = expected_cost(space, SHAPES, "bops", propagate=True, device=DEVICE)
     start = exact(space, uniform_policy("resnet20", NAMES, 8))
     penalty = SteeredPenalty(start, target, 0.2, 0.6, 100, DEVICE)
     still = {"threshold_learning_rate": 1e-9, "pruning_threshold_learning_rate": 1e-9}
-    return SearchTask(space, cost, penalty, scale.search.model_copy(update=still), steps=100)
+    return SearchTask(space, cost, cost, penalty, scale.search.model_copy(update=still), steps=100)
 
 
 def test_a_search_stays_at_its_policy_once_it_costs_the_target(default_scale: Scale) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sbs.cost.exact import policy_cost
-from sbs.cost.expected import ExpectedCost
+from sbs.cost.expected import expected_cost
 from sbs.cost.trace import trace_layers
 from sbs.errors import SBSError
 from sbs.kernels import norm as norm_kernels
@@ -207,7 +207,7 @@ def test_expected_cost_of_hard_gates_is_the_exact_cost_of_their_policy(
     shapes = trace_layers(model, image)
     policy = random_policy(name, model, spec, image)
     space = searched(name, model, image)
-    cost = ExpectedCost(space, shapes, resource, propagate=True, device=DEVICE)  # type: ignore[arg-type]
+    cost = expected_cost(space, shapes, resource, propagate=True, device=DEVICE)  # type: ignore[arg-type]
     for held in (uniform_policy(name, [s.name for s in shapes], 8), policy):
         space.freeze(held)
         space.model.eval()(torch.rand(2, *image))
@@ -221,7 +221,7 @@ def test_every_gate_gets_a_gradient_from_the_cost() -> None:
     model = plain_network("resnet20", 10, 1)
     shapes = trace_layers(model, (1, 8, 8))
     space = searched("resnet20", model, (1, 8, 8))
-    cost = ExpectedCost(space, shapes, "bops", propagate=True, device=DEVICE)
+    cost = expected_cost(space, shapes, "bops", propagate=True, device=DEVICE)
     space.model.train()(torch.rand(4, 1, 8, 8))
     cost(space.state()).log().backward()
     for layer in list(space.layers.values())[1:-1]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sbs.cost.kept_shares import KeptShares, column
 from sbs.cost.layers import LayerShape
 from sbs.nn.bit_gate import BitGate
 from sbs.quantization.gates import nested_gates
@@ -30,8 +31,8 @@ class _KeptSizes:
     input_elements: Tensor
 
 
-class ExpectedCost:
-    """R(α) of a search network, from its gates.
+class ClosedFormCost:
+    """R(α) of a search network, by a formula in the sizes and bits of its layers.
 
     All layers are computed together, in a few small operations per step.
     """
@@ -50,7 +51,7 @@ class ExpectedCost:
         Args:
             space: the search network.
             shapes: shapes of its unpruned layers.
-            resource: name of a cost model.
+            resource: name of a cost model with a closed form.
             propagate: also count what layers save when their input channels are pruned. Eq. 14
                 counts only the pruned filters themselves.
             device: device of the gates.
@@ -67,14 +68,12 @@ class ExpectedCost:
             [option.activation_bits for option in options],
             device,
         )
-        self._outputs, self._inputs = _share_indices(space, shapes, propagate, device)
-        self._of_groups, self._one = _groups_to_shares(space, device), _column([1], device)
+        self._shares = KeptShares(space, shapes, propagate=propagate, device=device)
         # The filters of a depthwise layer are its input channels, so count their share once.
-        depthwise = torch.tensor([s.groups == s.in_channels > 1 for s in shapes], device=device)
-        self._depthwise = depthwise
-        self._macs = _column([shape.macs for shape in shapes], device)
-        self._weights = _column([shape.weight_elements for shape in shapes], device)
-        self._activations = _column([shape.input_elements for shape in shapes], device)
+        self._depthwise = torch.tensor([shape.depthwise for shape in shapes], device=device)
+        self._macs = column([shape.macs for shape in shapes], device)
+        self._weights = column([shape.weight_elements for shape in shapes], device)
+        self._activations = column([shape.input_elements for shape in shapes], device)
 
     def __call__(self, state: GateState) -> Tensor:
         """R(α) of the gates: a scalar, differentiable in them.
@@ -84,8 +83,7 @@ class ExpectedCost:
         """
         weight_bits = self._weight_bits(state.weight_bits)
         activation_bits = self._activation_bits(state.activation_bits)
-        shares = self._shares(state.groups)
-        written, read = shares[self._outputs], shares[self._inputs]
+        written, read = self._shares(state.groups)
         activations_kept = torch.where(self._depthwise, written, read)
         kernels_kept = torch.where(self._depthwise, written, written * read)
         sizes = _KeptSizes(
@@ -96,10 +94,6 @@ class ExpectedCost:
         costs: Tensor = self._layer_cost(sizes, weight_bits, activation_bits)
         return costs.sum()
 
-    def _shares(self, groups: Tensor) -> Tensor:
-        """Kept share of every filter gate; at the end a 1, for layers without a gate."""
-        return torch.cat([self._of_groups @ groups.to(self._one.dtype), self._one])
-
 
 class _Bits:
     """Bitwidths of all layers, for weights or for activations; searched or fixed."""
@@ -107,12 +101,12 @@ class _Bits:
     def __init__(
         self, gates: Sequence[BitGate | None], fixed: Sequence[int], device: torch.device
     ) -> None:
-        self.base = _column(fixed, device)
+        self.base = column(fixed, device)
         rows = [row for row, gate in enumerate(gates) if gate is not None]
         self.rows = torch.tensor(rows, dtype=torch.long, device=device)
         found = next((gate for gate in gates if gate is not None), None)
         if found is not None:
-            widths = _column(found.bitwidths, device)
+            widths = column(found.bitwidths, device)
             self.lowest, self.steps = widths[0], widths.diff()
 
     def __call__(self, gates: Tensor) -> Tensor:
@@ -120,40 +114,3 @@ class _Bits:
             return self.base
         chosen = self.lowest + nested_gates(gates.to(self.base.dtype)) @ self.steps
         return self.base.index_copy(0, self.rows, chosen)
-
-
-def _groups_to_shares(space: SearchSpace, device: torch.device) -> Tensor:
-    """Matrix (filter gates, groups) from open groups to kept shares; the last can be smaller."""
-    gates = list(space.filter_gates.values())
-    matrix = _column([0], device).new_zeros(len(gates), sum(len(gate.groups) for gate in gates))
-    start = 0
-    for row, gate in enumerate(gates):
-        for group in range(len(gate.groups)):
-            size = min(gate.group_size, gate.filters - group * gate.group_size)
-            matrix[row, start + group] = size / gate.filters
-        start += len(gate.groups)
-    return matrix
-
-
-def _share_indices(
-    space: SearchSpace, shapes: Sequence[LayerShape], propagate: bool, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """For every layer, the indices of the shares of its filters and of its input channels."""
-    unpruned = len(space.filter_gates)
-    position = {name: index for index, name in enumerate(space.filter_gates)}
-    outputs = dict.fromkeys((shape.name for shape in shapes), unpruned)
-    inputs = dict(outputs)
-    for prunable in space.prunables:
-        outputs[prunable.layer] = position[prunable.layer]
-        if propagate:
-            outputs |= dict.fromkeys(prunable.producers, position[prunable.layer])
-            inputs |= dict.fromkeys(prunable.consumers, position[prunable.layer])
-    return (
-        torch.tensor(list(outputs.values()), device=device),
-        torch.tensor(list(inputs.values()), device=device),
-    )
-
-
-def _column(values: Sequence[float], device: torch.device) -> Tensor:
-    # Double precision: sums of 10^12 bit operations must be exact to the last digit.
-    return torch.tensor(list(values), dtype=torch.float64, device=device)

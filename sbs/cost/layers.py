@@ -24,6 +24,7 @@ class LayerShape:
         groups: groups of a convolution.
         input_size: height and width of the input.
         output_size: height and width of the output.
+        first: whether it reads the image.
     """
 
     name: str
@@ -34,6 +35,12 @@ class LayerShape:
     groups: int
     input_size: tuple[int, int]
     output_size: tuple[int, int]
+    first: bool = False
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each filter reads one input channel of its own."""
+        return self.groups == self.in_channels > 1
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -67,13 +74,14 @@ def prune_shapes(
         if kept is None:
             continue
         for name in (prunable.layer, *prunable.producers):
-            shapes[name] = _with_outputs(shapes[name], len(kept))
+            shapes[name] = with_channels(shapes[name], len(kept), shapes[name].in_channels)
         for name in prunable.consumers:
             shapes[name] = replace(shapes[name], in_channels=len(kept))
     return tuple(shapes.values())
 
 
-def _with_outputs(shape: LayerShape, filters: int) -> LayerShape:
-    if shape.groups == shape.in_channels > 1:  # depthwise: its filters are its input channels
-        return replace(shape, out_channels=filters, in_channels=filters, groups=filters)
-    return replace(shape, out_channels=filters)
+def with_channels(shape: LayerShape, filters: int, inputs: int) -> LayerShape:
+    """The layer with other numbers of channels; those of a depthwise layer follow its filters."""
+    if shape.depthwise:
+        return replace(shape, in_channels=filters, out_channels=filters, groups=filters)
+    return replace(shape, in_channels=inputs, out_channels=filters)

@@ -9,18 +9,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sbs.cost.bitfusion.machine import named_machine
-from sbs.cost.bitfusion.network import LayerCost, Setting, layer_costs
 from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape, prune_shapes
 from sbs.cost.trace import trace_layers
 from sbs.networks import get_spec
 from sbs.networks.spec import Prunable
 from sbs.policy import FULL_PRECISION, Policy, uniform_policy
-from sbs.registry.costs import cost_models
+from sbs.registry.costs import CostModel, cost_model
 
 COLUMNS = ("layer", "filters", "inputs", "kernel", "weight bits", "input bits", "MACs")
-SIMULATED = ("ms", "mJ")
+DEFAULT = ("bops", "memory")
+"""Cost models that are printed if none is named."""
+
 PIPE_WIDTH = 160
 
 
@@ -46,13 +46,12 @@ def print_cost(
     network: str,
     bits: int,
     policy_path: Path | None,
-    *,
     classes: int | None = None,
     image_size: int | None = None,
     channels: int = 3,
-    machine: str | None = None,
+    resources: Sequence[str] = DEFAULT,
 ) -> None:
-    """Print shape, bitwidths and costs of every layer, and the totals; uses all cost models.
+    """Print shape, bitwidths and costs of every layer, and the totals.
 
     Args:
         network: network name.
@@ -61,13 +60,13 @@ def print_cost(
         classes: number of outputs; default: as in the paper's dataset for this network.
         image_size: height and width of an image; default: as in that dataset.
         channels: colour channels of an image.
-        machine: BitFusion accelerator whose time and energy to print too, for a batch of 16.
+        resources: names of cost models.
 
     Raises:
-        SBSError: the network or the machine is unknown, the policy does not fit the network, or
-            the machine cannot run it.
+        SBSError: the network or a cost model is unknown, the policy does not fit the network, or
+            a cost model does not know one of its layers.
     """
-    setting = None if machine is None else Setting(named_machine(machine))
+    costs = [cost_model(name) for name in resources]
     spec = get_spec(network)
     size = image_size or spec.image_size
     model = spec.build(classes or spec.classes, channels)
@@ -76,24 +75,18 @@ def print_cost(
     policy = costed.policy(bits) if policy_path is None else Policy.load(policy_path, network)
     console = Console(width=None if Console().is_terminal else PIPE_WIDTH)
     shapes = prune_shapes(costed.layers, costed.prunables, costed.checked(policy))
-    simulated = [] if setting is None else layer_costs(shapes, policy, setting)
-    console.print(_table(costed, policy, shapes, simulated))
-    for line in [*_totals(costed, policy), *_simulated_totals(simulated)]:
-        console.print(line)
+    console.print(_table(costed, policy, shapes, costs))
+    for cost in costs:
+        console.print(_total(costed, policy, cost))
 
 
 def _table(
-    costed: _Costed,
-    policy: Policy,
-    shapes: Sequence[LayerShape],
-    simulated: Sequence[LayerCost],
+    costed: _Costed, policy: Policy, shapes: Sequence[LayerShape], models: Sequence[CostModel]
 ) -> Table:
     table = Table(title=f"{costed.name}, {'x'.join(map(str, costed.image))} images")
-    models = cost_models().values()
-    units = [f"{model.name} ({model.unit})" for model in models]
-    for column in (*COLUMNS, *units, *(SIMULATED if simulated else ())):
+    for column in (*COLUMNS, *(f"{model.name} {_in(model)}".strip() for model in models)):
         table.add_column(column, justify="left" if column == "layer" else "right")
-    for position, shape in enumerate(shapes):
+    for shape in shapes:
         chosen = policy.layers[shape.name]
         widths = chosen.weight_bits, chosen.activation_bits
         table.add_row(
@@ -103,32 +96,25 @@ def _table(
             "x".join(map(str, shape.kernel)),
             *map(str, widths),
             f"{shape.macs:,}",
-            *(f"{model.layer(shape, *widths) / model.scale:.2f}" for model in models),
-            *(_time_and_energy(simulated[position]) if simulated else ()),
+            *(_shown(model.layer(shape, *widths) / model.scale) for model in models),
         )
     return table
 
 
-def _time_and_energy(cost: LayerCost) -> tuple[str, str]:
-    return f"{cost.milliseconds:.3f}", f"{cost.millijoules:.3f}"
+def _in(model: CostModel) -> str:
+    return f"({model.unit})" if model.unit else ""
 
 
-def _simulated_totals(simulated: Sequence[LayerCost]) -> list[str]:
-    if not simulated:
-        return []
-    time = sum(cost.milliseconds for cost in simulated)
-    energy = sum(cost.millijoules for cost in simulated)
-    return [f"BitFusion, batch of 16: {time:.3f} ms, {energy:.3f} mJ"]
+def _shown(cost: float) -> str:
+    """Two digits behind the point, or three significant ones of a small number."""
+    return f"{cost:.2f}" if cost >= 1 else f"{cost:.3g}"
 
 
-def _totals(costed: _Costed, policy: Policy) -> list[str]:
-    lines = []
-    for model in cost_models().values():
-        total, whole = (
-            policy_cost(costed.layers, costed.prunables, one, model.name)
-            for one in (policy, costed.policy(FULL_PRECISION))
-        )
-        lines.append(
-            f"total {total / model.scale:.2f} {model.unit}, {whole / total:.1f} times below 32 bit"
-        )
-    return lines
+def _total(costed: _Costed, policy: Policy, model: CostModel) -> str:
+    bits = min(FULL_PRECISION, model.highest_bits)
+    total, whole = (
+        policy_cost(costed.layers, costed.prunables, one, model.name)
+        for one in (policy, costed.policy(bits))
+    )
+    name = model.unit or model.name
+    return f"total {total / model.scale:.2f} {name}, {whole / total:.1f} times below {bits} bit"

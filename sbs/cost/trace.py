@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerSha
     with torch.no_grad():
         dtype = next(twin.parameters()).dtype
         twin(torch.zeros(1, *input_shape, dtype=dtype, device="cpu"))
-    return tuple(shapes)
+    return tuple(replace(shape, first=place == 0) for place, shape in enumerate(shapes))
 
 
 def _recorder(name: str, shapes: list[LayerShape]) -> Any:

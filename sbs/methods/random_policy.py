@@ -75,9 +75,11 @@ def search(context: SearchContext) -> SearchResult:
     def chances(tilt: float) -> Tensor:
         return torch.softmax(-tilt * widths, 0)
 
+    fixed, pairs = _costs_of_bits(context)
+
     def mean_cost(tilt: float) -> float:
-        # Exact: the cost models are linear in each bitwidth, and the draws are independent.
-        return _cost_at_bits(context, float(chances(tilt) @ widths))
+        each = chances(tilt)
+        return fixed + float(each @ pairs @ each)
 
     likely = chances(_falling_root(mean_cost, (1 - BAND / 2) * target))
     for _ in range(TRIES):
@@ -108,12 +110,16 @@ def _drawn(context: SearchContext, chances: Tensor, generator: Generator) -> Pol
     return policy.model_copy(update={"layers": policy.layers | drawn})
 
 
-def _cost_at_bits(context: SearchContext, bits: float) -> float:
-    """Cost with this bitwidth, perhaps a fraction, between the first and the last layer."""
+def _costs_of_bits(context: SearchContext) -> tuple[float, Tensor]:
+    """Cost of the two ends; and of all other layers, for each pair of weight and input bits."""
+    import torch
+
     layer_cost = cost_model(context.settings.resource).layer
-    widths = [ENDS_BITS, *[bits] * (len(context.shapes) - 2), ENDS_BITS]
-    costs = (layer_cost(s, b, b) for s, b in zip(context.shapes, widths, strict=True))
-    return float(sum(costs))
+    first, *inner, last = context.shapes
+    widths = context.settings.bitwidths
+    costs = [[sum(layer_cost(s, w, a) for s in inner) for a in widths] for w in widths]
+    ends = sum(layer_cost(shape, ENDS_BITS, ENDS_BITS) for shape in (first, last))
+    return float(ends), torch.tensor(costs, dtype=torch.float64)
 
 
 def _falling_root(function: Callable[[float], float], value: float) -> float:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
+from sbs.errors import SBSError
+from sbs.policy import FULL_PRECISION
 from sbs.registry.discovery import Registry, Room, imported
 
 
@@ -37,20 +41,55 @@ class CostModel:
         label: name for people.
         unit: unit of a printed cost, which is the cost divided by ``scale``.
         scale: see ``unit``.
-        layer: cost of a layer from its sizes, weight bits and activation bits. It is called with
-            numbers and, in the search, with tensors. So it must use only arithmetic operators,
-            which the search can differentiate.
+        layer: cost of a layer from its sizes, weight bits and activation bits. See ``closed_form``.
+        closed_form: whether ``layer`` uses only arithmetic operators, on :class:`Sizes` and bits
+            that are numbers or tensors; the search then differentiates it. Otherwise ``layer`` gets
+            a :class:`sbs.cost.layers.LayerShape` and whole numbers of bits, and the search
+            interpolates between its values.
+        highest_bits: most bits of a tensor for which it is known.
+        configured: the model for what follows its name and a colon, such as a file. None: nothing
+            can follow.
+        argument: what has to follow the name, for messages; empty if nothing has to.
+        file: the file that the model was made from, if there is one.
     """
 
     name: str
     label: str
     unit: str
     scale: float
-    layer: Callable[[Sizes, Any, Any], Any]
+    layer: Callable[[Any, Any, Any], Any]
+    closed_form: bool = True
+    highest_bits: int = FULL_PRECISION
+    configured: Callable[[str], CostModel] | None = None
+    argument: str = ""
+    file: Path | None = None
 
 
 ROOM = Room("cost model", "cost", "COSTS")
 COSTS: Registry[CostModel] = Registry(ROOM, imported(ROOM))
 
-cost_model = COSTS.named
 cost_models = COSTS.all
+
+
+def cost_model(name: str) -> CostModel:
+    """The cost model of a name, or of a name, a colon and what configures the model.
+
+    Raises:
+        SBSError: the name is not registered, or what follows it is missing or wrong.
+    """
+    base, colon, argument = name.partition(":")
+    model = COSTS.named(base)
+    if colon and model.configured is None:
+        raise SBSError(f"cost model {name!r}: nothing can follow {base!r}; remove the colon")
+    if model.argument and not argument:
+        raise SBSError(f"cost model {name!r}: write {model.argument}")
+    return _configured(name) if argument else model
+
+
+@cache
+def _configured(name: str) -> CostModel:
+    """A configured model. Cached: it can stand for a file, and a search asks for it often."""
+    base, _, argument = name.partition(":")
+    configured = COSTS.named(base).configured
+    assert configured is not None
+    return replace(configured(argument), name=name)

@@ -21,6 +21,7 @@ from sbs.nn.convolution import accelerate
 from sbs.provenance.code import source_digest
 from sbs.provenance.files import sha256_of_file
 from sbs.registry.code import stage_modules
+from sbs.registry.costs import cost_model
 from sbs.runtime import checkpoints
 from sbs.runtime.device import choose_device
 from sbs.runtime.progress import Reporter
@@ -66,12 +67,13 @@ class StageRun:
             stage: name of the stage.
             job: the run.
             data: the dataset file.
-            inputs: other files that decide the result, by name.
+            inputs: other files that decide the result, by name; that of the cost comes besides.
             method_name: method of a search; its code decides the result too.
         """
         self.stage, self.job = stage, job
         resource = job.settings.get("search", {}).get("resource")
         self.modules = stage_modules(stage, job.network, method_name, resource)
+        inputs = {**inputs, **_cost_file(resource)}
         self.data_settings = self.section("data", DataSettings)
         self.runtime = self.section("runtime", RuntimeSettings)
         self.device = choose_device(self.runtime)
@@ -165,3 +167,9 @@ class StageRun:
             identity=self.identity,
             reporter=self.reporter,
         )
+
+
+def _cost_file(resource: str | None) -> dict[str, Path]:
+    """The file of a cost model, by the name that records have for it."""
+    file = cost_model(resource).file if resource else None
+    return {} if file is None else {"costs": file}

@@ -8,6 +8,7 @@ from sbs.errors import SBSError
 from sbs.methods.targets import check_targets
 from sbs.config.experiments import load_experiments
 from sbs.registry.code import stage_modules
+from sbs.registry.costs import cost_model
 from sbs.registry.datasets import dataset, datasets
 from sbs.registry.exhibits import exhibits as registered_exhibits
 from sbs.registry.methods import method
@@ -75,6 +76,12 @@ def code(stage):
         return source_digest(*stage_modules(stage, *names))
 
     return of_run
+
+
+def cost_file(wildcards):
+    """The file of the cost that a search is steered by; most costs have none."""
+    file = cost_model(settings_of("search", wildcards)["search"]["resource"]).file
+    return [] if file is None else str(file)
 
 
 def pretrained_seed(seed):

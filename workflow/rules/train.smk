@@ -35,6 +35,7 @@ rule search:
     input:
         data=ancient(f"data/{scale.data.dataset}.safetensors"),
         pretrained=pretrained_weights,
+        costs=cost_file,
     output:
         policy="<results>/search/{network}/{method}/{variant}/seed-{seed}/policy.json",
         weights="<results>/search/{network}/{method}/{variant}/seed-{seed}/weights.safetensors",

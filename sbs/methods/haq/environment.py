@@ -107,7 +107,7 @@ class PrecisionEnv(gymnasium.Env[Vector, Vector]):
 
 
 def _features(index: int, shape: LayerShape) -> list[float]:
-    depthwise = shape.groups == shape.in_channels > 1
+    depthwise = shape.depthwise
     stride = round(shape.input_size[0] / shape.output_size[0])
     pixels = shape.input_size[0] * shape.input_size[1]
     return [

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sbs.cost.expected import ExpectedCost
+import torch
+from torch import Tensor
+
+from sbs.cost.expected import expected_cost
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.single_path.landing import Landing, land
-from sbs.methods.single_path.task import SearchTask, penalty_of
+from sbs.methods.single_path.task import GateCost, SearchTask, penalty_of
 from sbs.policy import FULL_PRECISION, Policy, uniform_policy
+from sbs.registry.costs import cost_model
 from sbs.surgery.intervals import fit_intervals, sample_inputs
 from sbs.surgery.networks import plain_state
-from sbs.surgery.search import SearchSpace, search_network
+from sbs.surgery.search import GateState, SearchSpace, search_network
 
 
 def search(
@@ -54,19 +58,18 @@ def search_in(
     settings = context.settings
     steps = settings.epochs * len(context.batches)
     start = cost_of(space.policy_of(space.state()))
-    task = SearchTask(
+    cost = expected_cost(
         space,
-        ExpectedCost(
-            space,
-            context.shapes,
-            settings.resource,
-            propagate=settings.propagate,
-            device=context.device,
-        ),
-        penalty_of(settings, start, target, steps, context.device),
-        settings,
-        steps,
+        context.shapes,
+        settings.resource,
+        propagate=settings.propagate,
+        device=context.device,
     )
+    penalty = penalty_of(settings, start, target, steps, context.device)
+    exact: GateCost = cost
+    if not cost_model(settings.resource).closed_form:
+        exact = _exact(space, cost_of, context.device)
+    task = SearchTask(space, cost, exact, penalty, settings, steps)
     progression = context.fit(task)
     found = task.shares.policy()
     landing = Landing(found, 0) if target is None else land(task.shares, target, cost_of)
@@ -81,6 +84,17 @@ def search_in(
         landing_flips=landing.flips,
         open_shares=task.shares.by_layer(),
     )
+
+
+def _exact(
+    space: SearchSpace, cost_of: Callable[[Policy], float], device: torch.device
+) -> GateCost:
+    """Exact cost of decided gates, for a cost that the search only interpolates."""
+
+    def exact(state: GateState) -> Tensor:
+        return torch.tensor(cost_of(space.policy_of(state)), dtype=torch.float64, device=device)
+
+    return exact
 
 
 def build_space(context: SearchContext, *, quantize: bool, prune: bool) -> SearchSpace:

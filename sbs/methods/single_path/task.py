@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,13 @@ from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
 from sbs.config.settings import SearchSettings
-from sbs.cost.expected import ExpectedCost
 from sbs.methods.penalty import FixedPenalty, SteeredPenalty
 from sbs.methods.single_path.shares import OpenShares
-from sbs.surgery.search import SearchSpace
+from sbs.surgery.search import GateState, SearchSpace
 from sbs.training.loop import sgd
+
+GateCost: TypeAlias = Callable[[GateState], Tensor]
+"""The cost of gates, a scalar."""
 
 ADAM_MEMORY = 0.99
 """Decay of Adam's mean square of a threshold's gradient."""
@@ -33,7 +35,8 @@ class SearchTask:
     def __init__(
         self,
         space: SearchSpace,
-        cost: ExpectedCost,
+        cost: GateCost,
+        exact: GateCost,
         penalty: FixedPenalty | SteeredPenalty,
         settings: SearchSettings,
         steps: int,
@@ -43,11 +46,13 @@ class SearchTask:
         Args:
             space: the search network.
             cost: differentiable cost of the network.
+            exact: cost of gates that are all open or closed, as their policy has it.
             penalty: λ.
             settings: learning rates and alternation.
             steps: iterations of the whole search.
         """
-        self.space, self.model, self.cost, self.penalty = space, space.model, cost, penalty
+        self.space, self.model, self.cost, self.exact = space, space.model, cost, exact
+        self.penalty = penalty
         self.settings, self.steps = settings, steps
         self.trajectory: list[dict[str, Any]] = []
         sides = _thresholds(space)
@@ -90,7 +95,7 @@ class SearchTask:
         """Steer the policy that the search would end with into the band, and then stay at it."""
         if self._iteration % LOOK_STEPS:
             return
-        cost = self.cost(self.shares.settled())
+        cost = self.exact(self.shares.settled())
         self.penalty.correct(cost, progress, LOOK_STEPS / self.steps)
         if self.penalty.accepts(cost, progress):
             self._settle()
@@ -129,7 +134,7 @@ class SearchTask:
             {
                 "iteration": self._iteration,
                 "cost": float(self._last["cost"]),
-                "settled_cost": float(self.cost(self.shares.settled())),
+                "settled_cost": float(self.exact(self.shares.settled())),
                 "penalty": float(self._last["penalty"]),
                 **self.shares.summary(),
             }

@@ -1,0 +1,91 @@
+"""Kept shares of filters and of input channels, from the gates of a search network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sbs.cost.layers import LayerShape
+from sbs.surgery.search import SearchSpace
+
+
+class KeptShares:
+    """Kept shares of the filters and of the input channels of all layers.
+
+    Attributes:
+        gated: for every layer, whether some gate removes its filters, and its input channels.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        shapes: Sequence[LayerShape],
+        *,
+        propagate: bool,
+        device: torch.device,
+    ) -> None:
+        """Find the gates of each layer.
+
+        Args:
+            space: the search network.
+            shapes: shapes of its unpruned layers.
+            propagate: also take the input channels from the layers that read pruned filters.
+            device: device of the gates.
+        """
+        self._written, self._read = _share_indices(space, shapes, propagate, device)
+        self._of_groups, self._one = _groups_to_shares(space, device), column([1], device)
+        whole = len(space.filter_gates)
+        self.gated = [
+            (int(written) != whole, int(read) != whole)
+            for written, read in zip(self._written, self._read, strict=True)
+        ]
+
+    def __call__(self, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """Kept shares of filters and of input channels, one entry per layer.
+
+        Args:
+            groups: the gates of all groups.
+        """
+        kept = self._of_groups @ groups.to(self._one.dtype)
+        shares = torch.cat([kept, self._one])  # the last is for layers without a gate
+        return shares[self._written], shares[self._read]
+
+
+def _groups_to_shares(space: SearchSpace, device: torch.device) -> Tensor:
+    """Matrix (filter gates, groups) from open groups to kept shares; the last can be smaller."""
+    gates = list(space.filter_gates.values())
+    matrix = column([0], device).new_zeros(len(gates), sum(len(gate.groups) for gate in gates))
+    start = 0
+    for row, gate in enumerate(gates):
+        for group in range(len(gate.groups)):
+            size = min(gate.group_size, gate.filters - group * gate.group_size)
+            matrix[row, start + group] = size / gate.filters
+        start += len(gate.groups)
+    return matrix
+
+
+def _share_indices(
+    space: SearchSpace, shapes: Sequence[LayerShape], propagate: bool, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """For every layer, the indices of the shares of its filters and of its input channels."""
+    unpruned = len(space.filter_gates)
+    position = {name: index for index, name in enumerate(space.filter_gates)}
+    outputs = dict.fromkeys((shape.name for shape in shapes), unpruned)
+    inputs = dict(outputs)
+    for prunable in space.prunables:
+        outputs[prunable.layer] = position[prunable.layer]
+        if propagate:
+            outputs |= dict.fromkeys(prunable.producers, position[prunable.layer])
+            inputs |= dict.fromkeys(prunable.consumers, position[prunable.layer])
+    return (
+        torch.tensor(list(outputs.values()), device=device),
+        torch.tensor(list(inputs.values()), device=device),
+    )
+
+
+def column(values: Sequence[float], device: torch.device) -> Tensor:
+    """Numbers as a vector."""
+    # Double precision: sums of 10^12 bit operations must be exact to the last digit.
+    return torch.tensor(list(values), dtype=torch.float64, device=device)
