@@ -64,6 +64,6 @@ text = write_table(
     markdown=markdown_path,
     metrics=metrics_path,
     figure=figure_path,
-    resource="memory",
+    resources=("memory",),
 )
 Markdown(text)

@@ -187,7 +187,7 @@ def test_gains_are_compared_seed_by_seed() -> None:
 
 
 def test_what_no_run_has_recorded_is_not_judged() -> None:
-    claim = ACCURACY.model_copy(update={"metric": "latency"})
+    claim = ACCURACY.model_copy(update={"metric": "bitfusion-latency"})
     assert judged(claim, runs(sbs=[90.0, 91.0], dq=[80.0, 81.0]))["verdict"] == NOT_RUN
 
 

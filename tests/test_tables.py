@@ -190,7 +190,7 @@ def test_how_searches_ended() -> None:
     assert runs["settled_variation"].tolist() == pytest.approx(expected)
     table = table1(runs)
     assert table["landed_share"].item() == 0.5
-    assert "| 50 " in rendering(table, "Table 1")
+    assert "| 50 " in rendering(table, "Table 1", "bops")
     summary = landing_table(runs).set_index("network")
     for row in ("resnet20", ALL):
         counts = summary.loc[row, ["searches", "in_band", "steady", "most_flips"]]
@@ -238,7 +238,7 @@ def test_rows_within_the_noise_share_a_letter() -> None:
     table = table1(collect(records))
     groups = table.set_index("method")["top1_groups"]
     assert groups.to_dict() == {"fp": "", "dq": "b", "sbs_q": "a", "sbs": "a"}
-    text = rendering(table, "Table 1")
+    text = rendering(table, "Table 1", "bops")
     lines = {line.split("|")[2].strip(): line for line in text.splitlines() if "resnet20" in line}
     assert f"| {ONE_RUN} " in lines["Full-precision"]
     assert re.search(r"\| a +\|", lines["SBS"])
@@ -246,7 +246,7 @@ def test_rows_within_the_noise_share_a_letter() -> None:
 
 
 def test_a_table_of_single_runs_has_no_groups() -> None:
-    text = rendering(table1(collect([record(), record(method="dq")])), "Table 1")
+    text = rendering(table1(collect([record(), record(method="dq")])), "Table 1", "bops")
     assert "top-1 group" not in text.split("Top-1 group")[0]
 
 
@@ -302,7 +302,7 @@ def test_table_5_sets_paths_against_bit_sharing() -> None:
         searched = {"device_hours": hours, "peak_memory_bytes": memory}
         records.append(make(stage="search", **changes, **searched))
     table = table5(collect(records), PUBLISHED)
-    text = rendering(table, "Table 5")
+    text = rendering(table, "Table 5", "bops")
     assert "# Table 5 at the scale `digits`" in text
     assert "| SBS-Q without bit sharing |" in text
     rows = table.set_index("method")
@@ -337,7 +337,7 @@ def test_what_a_run_is_follows_from_its_settings() -> None:
 )
 def test_the_rendering_says_its_scale(scale: str, dataset: str, words: str) -> None:
     runs = collect([record(scale=scale, dataset=dataset, seed=seed) for seed in (0, 1)])
-    text = rendering(table1(runs), "Table 1")
+    text = rendering(table1(runs), "Table 1", "bops")
     assert f"at the scale `{scale}`" in text
     assert words in text
     assert "90.00 ± 0.00 (2)" in text

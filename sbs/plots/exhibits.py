@@ -21,7 +21,7 @@ def write_table(
     markdown: str,
     metrics: str,
     figure: str,
-    resource: str = "bops",
+    resources: tuple[str, ...] = ("bops",),
     amounts: tuple[str, ...] = (),
 ) -> str:
     """Write a table as CSV, as Markdown, as metrics of DVC and as a picture.
@@ -33,7 +33,7 @@ def write_table(
         markdown: file.
         metrics: folder.
         figure: SVG file.
-        resource: cost that the table compares methods by.
+        resources: costs that the table compares methods by.
         amounts: what the picture shows besides, see :func:`sbs.plots.tables.draw_table`.
 
     Returns:
@@ -41,7 +41,7 @@ def write_table(
     """
     table.to_csv(csv, index=False)
     write_metrics(table, Path(metrics))
-    text = rendering(table, title, resource)
+    text = rendering(table, title, *resources)
     atomic_write_text(Path(markdown), text)
-    save_svg(draw_table(table, title, resource, *amounts), figure)
+    save_svg(draw_table(table, title, *resources, *amounts), figure)
     return text

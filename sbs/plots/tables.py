@@ -71,7 +71,7 @@ class Amount:
 AMOUNTS: Mapping[str, Amount] = {
     **{
         name: Amount(heading, column, f"published_{column}")
-        for name, (column, _, heading) in COSTS.items()
+        for name, (column, _, heading, _) in COSTS.items()
     },
     "search_time": Amount(
         "search time\nover sharing",

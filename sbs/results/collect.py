@@ -15,6 +15,8 @@ from sbs.provenance.records import RunRecord
 from sbs.registry.methods import methods
 from sbs.registry.networks import networks
 from sbs.results.choices import COLUMNS, choices
+from sbs.results.hardware import COLUMNS as HARDWARE
+from sbs.results.hardware import hardware
 
 KEY = ["network", "method", "variant", "seed"]
 SEARCH_COLUMNS = {
@@ -58,7 +60,8 @@ def collect(
     the epochs of fine-tuning, and those of the search if fine-tuning goes on from its weights.
     ``train_loss`` is the mean loss of the last epoch of fine-tuning.
     ``landing_flips`` and the columns beside it say how a search with gates ended, and those of
-    :func:`sbs.results.choices.choices` what it chose.
+    :func:`sbs.results.choices.choices` what it chose. Of a network with few enough bits, those of
+    :func:`sbs.results.hardware.hardware` say what it costs on an accelerator.
 
     Args:
         records: records of all three stages, in any order.
@@ -82,7 +85,7 @@ def collect(
     rows = [_row(record, searches.get(key)) for key, record in measured.items()]
     for row, key in zip(rows, measured, strict=True):
         if policies and key in policies and row["network"] in networks():
-            row |= choices(searches[key], policies[key])
+            row |= choices(searches[key], policies[key]) | hardware(searches[key], policies[key])
     return pd.DataFrame(rows, columns=list(_columns())).sort_values(KEY, ignore_index=True)
 
 
@@ -160,5 +163,6 @@ def _columns() -> list[str]:
     first += ["memory_bytes", "memory_ratio", *SEARCH_COLUMNS.values(), "target", SHARE]
     last = ["resource", "bit_sharing", "stages", "trained_epochs", "train_loss"]
     last += ["found_over_target", "landing_flips", "settled_variation", *COLUMNS]
+    last += [column for columns in HARDWARE.values() for column in columns]
     last += ["train_seconds", "train_device", "precision"]
     return [*first, *last, "git_revision", "settings_sha256", "dataset_sha256"]

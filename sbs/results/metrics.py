@@ -15,6 +15,8 @@ COLUMNS = {
     "top5": ("top5_mean", 2),
     "bops_m": ("bops_m", 2),
     "memory_kb": ("memory_kb", 1),
+    "latency_ms": ("latency_ms", 4),
+    "energy_mj": ("energy_mj", 4),
     "search_hours": ("search_hours", 5),
 }
 """Metric -> column of the table, and the number of digits to keep."""
@@ -35,7 +37,7 @@ def write_metrics(table: pd.DataFrame, folder: Path) -> list[Path]:
         metrics = {
             name: round(float(row[column]), digits)
             for name, (column, digits) in COLUMNS.items()
-            if not pd.isna(row[column])
+            if not pd.isna(row.get(column))
         }
         path = Path(folder) / row["network"] / f"{row['method']}.json"
         atomic_write_text(path, json.dumps(metrics, indent=1) + "\n")

@@ -13,6 +13,8 @@ COLUMNS = {
     "memory_ratio": "published_memory_ratio",
     "bops_m": "published_bops_m",
     "bop_ratio": "published_bop_ratio",
+    "latency_ms": "published_latency_ms",
+    "energy_mj": "published_energy_mj",
     "search_gpu_hours": "published_search_titan_xp_hours",
     "gpu_memory_gb": "published_gpu_memory_gb",
     "top1": "published_top1",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from sbs.results.published import PAPER_DATASET
@@ -12,22 +14,24 @@ ONE_RUN = "one run"
 """Text in the column of groups for a row that is not compared."""
 
 COSTS = {
-    "bops": ("bops_m", "bop_ratio", "BOPs (M)"),
-    "memory": ("memory_kb", "memory_ratio", "memory (KB)"),
+    "bops": ("bops_m", "bop_ratio", "BOPs (M)", "ratio"),
+    "memory": ("memory_kb", "memory_ratio", "memory (KB)", "ratio"),
+    "bitfusion-latency": ("latency_ms", "latency_ratio", "latency (ms)", "latency ratio"),
+    "bitfusion-energy": ("energy_mj", "energy_ratio", "energy (mJ)", "energy ratio"),
 }
-"""Cost model -> columns of the cost and of its reduction, and the heading of the cost."""
+"""Cost model -> columns of the cost and of its reduction, and the headings of both."""
 
 
-def rendering(table: pd.DataFrame, title: str, resource: str = "bops") -> str:
+def rendering(table: pd.DataFrame, title: str, *resources: str) -> str:
     """A table of runs as Markdown: mean ± standard deviation (number of seeds).
 
     Args:
         table: table of :func:`sbs.results.tables.table_of_runs`.
         title: heading.
-        resource: cost that the table compares methods by, a key of :data:`COSTS`.
+        resources: costs that the table compares methods by, keys of :data:`COSTS`.
     """
     scale, dataset = table["scale"].iloc[0], table["dataset"].iloc[0]
-    shown = pd.DataFrame([_rendered(row, resource) for _, row in table.iterrows()])
+    shown = pd.DataFrame([_rendered(row, resources) for _, row in table.iterrows()])
     shown = shown.loc[:, (~shown.isin([MISSING, ONE_RUN])).any()]
     devices = sorted(set(table.get("search_device", pd.Series(dtype=str)).dropna()))
     lines = [
@@ -61,9 +65,9 @@ def _measured_how(scale: str, dataset: str) -> list[str]:
     return []
 
 
-def _rendered(row: pd.Series, resource: str) -> dict[str, str]:
+def _rendered(row: pd.Series, resources: Sequence[str]) -> dict[str, str]:
     cells = {"Network": row["network"], "Method": row["label"]}
-    cells |= _costs(row, "", resource) | {"search (h)": number(row["search_hours"], 4)}
+    cells |= _costs(row, "", resources) | {"search (h)": number(row["search_hours"], 4)}
     cells["share of authors' search (%)"] = number(100 * row["search_share"], 1)
     cells["epochs trained"] = number(row.get("trained_epochs"), 1)
     cells["landed (%)"] = number(100 * row.get("landed_share", float("nan")), 0)
@@ -77,7 +81,7 @@ def _rendered(row: pd.Series, resource: str) -> dict[str, str]:
             ratio = row.get(f"{side}_{what}_over_sharing")
             prefix = "published " if side == "published" else ""
             cells[f"{prefix}{unit} over sharing"] = number(ratio, 2)
-    cells |= _costs(row, "published_", resource)
+    cells |= _costs(row, "published_", resources)
     cells["published search (h)"] = number(row.get("published_search_titan_xp_hours"), 1)
     for metric, name in (("top1", "top-1 (%)"), ("top5", "top-5 (%)")):
         cells[f"published {name}"] = _spread(
@@ -86,13 +90,17 @@ def _rendered(row: pd.Series, resource: str) -> dict[str, str]:
     return cells
 
 
-def _costs(row: pd.Series, prefix: str, resource: str) -> dict[str, str]:
-    cost, ratio, heading = COSTS[resource]
-    name = prefix.replace("_", " ")
-    return {
-        f"{name}{heading}": number(row.get(f"{prefix}{cost}"), 1),
-        f"{name}ratio": number(row.get(f"{prefix}{ratio}"), 1),
-    }
+def _costs(row: pd.Series, prefix: str, resources: Sequence[str]) -> dict[str, str]:
+    name, cells = prefix.replace("_", " "), {}
+    for cost, ratio, heading, reduction in (COSTS[resource] for resource in resources):
+        cells[f"{name}{heading}"] = _amount(row.get(f"{prefix}{cost}"))
+        cells[f"{name}{reduction}"] = number(row.get(f"{prefix}{ratio}"), 1)
+    return cells
+
+
+def _amount(cost: float | None) -> str:
+    """One decimal, or three for a small number."""
+    return number(cost, 1 if cost is None or not cost < 10 else 3)
 
 
 def _spread(mean: float | None, std: float | None, digits: int = 2) -> str:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from sbs.registry.code import RECORDED_COSTS
 from sbs.results.published import COLUMNS, published_cells
 from sbs.results.quantities import COSTS
+from sbs.results.rendering import COSTS as HEADINGS
 from sbs.results.rows import Variants, with_rows
 from sbs.results.statistics import letters
 
 
 def table_of_runs(
-    name: str, runs: pd.DataFrame, published: pd.DataFrame, variants: Variants | None = None
+    name: str,
+    runs: pd.DataFrame,
+    published: pd.DataFrame,
+    variants: Variants | None = None,
+    resources: Sequence[str] = RECORDED_COSTS,
 ) -> pd.DataFrame:
     """Compare methods: one row per network and method, in the order of the methods.
 
@@ -23,11 +30,14 @@ def table_of_runs(
             Some settings put a method into another row, with its own name.
         published: the paper's values: table, network, method, metric, value, std.
         variants: rows of single variants, for a table that compares them.
+        resources: costs of the table, keys of :data:`sbs.results.rendering.COSTS`.
 
     Returns:
         ``run_method`` and ``variants`` say which runs a row is of.
         Separate columns for measured and published values: BOPs in millions, memory in KB of 1000
-        bytes, hours of one device, accuracies in percent. ``*_std`` is the sample standard
+        bytes, latency in ms and energy in mJ of a batch of 16, hours of one device, accuracies in
+        percent. ``*_ratio`` is the cost of the network at full precision over that of the row; of
+        latency and energy, that of the network at 8 bits. ``*_std`` is the sample standard
         deviation over ``seeds`` runs; empty for one run. If rows of a network share a letter in
         ``top1_groups``, their top-1 does not differ by more than the noise over seeds
         (:func:`sbs.results.statistics.letters`); it is empty for a single run. Published values
@@ -41,7 +51,7 @@ def table_of_runs(
         of_row = {str(row): group for row, group in of_network.groupby("row", sort=False)}
         groups = letters({row: group["top1"] for row, group in of_row.items()})
         for row, group in of_row.items():
-            cells = _measured(group) | {"top1_groups": groups[row]}
+            cells = _measured(group, resources) | {"top1_groups": groups[row]}
             rows.append(cells | published_cells(published, name, str(network), row))
     order = ["network", "order", "place", "method"]
     table = pd.DataFrame(rows).sort_values(order, ignore_index=True)
@@ -71,9 +81,8 @@ def table5(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _measured(group: pd.DataFrame) -> dict[str, Any]:
+def _measured(group: pd.DataFrame, resources: Sequence[str]) -> dict[str, Any]:
     first = group.iloc[0]
-    bops, memory = COSTS["bops"], COSTS["memory"]
     cells: dict[str, Any] = {
         "scale": first["scale"],
         "dataset": first["dataset"],
@@ -84,10 +93,7 @@ def _measured(group: pd.DataFrame) -> dict[str, Any]:
         "variants": " ".join(dict.fromkeys(group["variant"])),
         "order": first["order"],
         "place": first["place"],
-        "bops_m": group[bops.column].mean() / bops.scale,
-        "bop_ratio": _reduction(group, "bop_ratio", bops.column),
-        "memory_kb": group[memory.column].mean() / memory.scale,
-        "memory_ratio": _reduction(group, "memory_ratio", memory.column),
+        **_costs(group, resources),
         "search_hours": group["search_device_hours"].mean(),
         "search_share": group["search_share"].mean(),
         "search_device": first["search_device"],
@@ -101,6 +107,15 @@ def _measured(group: pd.DataFrame) -> dict[str, Any]:
     return cells | {"seeds": len(group)}
 
 
+def _costs(group: pd.DataFrame, resources: Sequence[str]) -> dict[str, float]:
+    cells = {}
+    for resource in resources:
+        (cost, ratio, *_), quantity = HEADINGS[resource], COSTS[resource]
+        cells[cost] = group[quantity.column].mean() / quantity.scale
+        cells[ratio] = _reduction(group, ratio, quantity.column)
+    return cells
+
+
 def _landed_share(group: pd.DataFrame) -> float:
     """Share of the searches whose policy a landing step had to change; NaN without such a step."""
     flips = group["landing_flips"].dropna()
@@ -108,6 +123,6 @@ def _landed_share(group: pd.DataFrame) -> float:
 
 
 def _reduction(group: pd.DataFrame, ratio: str, cost: str) -> float:
-    """Cost at full precision divided by the mean cost of the runs, as the cost column shows it."""
+    """Cost of the whole network divided by the mean cost of the runs, as its column shows it."""
     full = group[ratio].iloc[0] * group[cost].iloc[0]
     return float(full / group[cost].mean())
