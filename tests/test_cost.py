@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sbs.cost.exact import policy_cost
+from sbs.cost.facts import network_facts
 from sbs.cost.layers import LayerShape, prune_shapes
 from sbs.cost.report import print_cost
 from sbs.cost.trace import trace_layers
@@ -51,6 +52,17 @@ def test_tracing_leaves_the_network_as_it_is() -> None:
     assert after.keys() == before.keys()
     for name, value in before.items():
         torch.testing.assert_close(after[name], value, atol=0, rtol=0)
+
+
+def test_facts_of_a_network_come_from_this_package_in_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sbs").mkdir()
+    (tmp_path / "sbs" / "__init__.py").write_text("raise RuntimeError('another package')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    layers = network_facts("resnet20", (3, 16, 16), 7).layers
+    assert layers == trace_layers(build_network("resnet20", 7, 3), (3, 16, 16))
 
 
 def test_subclasses_of_layers_are_traced() -> None:

@@ -6,6 +6,7 @@ separate process traces it, once per version of the network's code, and caches t
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from sbs.errors import SBSError
 from sbs.networks.spec import Prunable
 from sbs.provenance.code import source_digest
 from sbs.provenance.files import atomic_write_text, sha256_of_text
+from sbs.registry.discovery import PACKAGE
 from sbs.registry.networks import network
 from sbs.runtime.cache import cache_folder
 
@@ -63,8 +65,14 @@ def _path(name: str, image: tuple[int, int, int], classes: int) -> Path:
 
 def _trace_elsewhere(name: str, image: tuple[int, int, int], classes: int, path: Path) -> None:
     words = [name, *map(str, image), str(classes), str(path)]
+    # The same package as here, whatever the working folder holds.
+    folders = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
-        [sys.executable, "-m", __name__, *words], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", __name__, *words],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
