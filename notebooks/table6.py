@@ -15,8 +15,8 @@
 #       SBS constrained by time or by energy on a simulated BitFusion accelerator, against 8 bits
 #       everywhere and against random bits that cost as much. Time and energy are of a batch of 16
 #       images, and their ratios are to 8 bits everywhere. A search lands on its target, so its cost
-#       is no evidence; its accuracy at this cost is. The paper does not say how it simulated:
-#       compare reductions, not milliseconds. Measured at the scale {{ config.scale }}; columns named
+#       is no evidence; its accuracy at this cost is. The paper does not say how it simulated, so
+#       compare ratios, not milliseconds. Measured at the scale {{ config.scale }}; columns named
 #       "published" hold the paper's values, of MobileNetV2 on ImageNet.
 #     inputs:
 #       runs_path: <results>/runs/table6.csv
@@ -32,8 +32,8 @@
 # %% [markdown]
 # # Table 6: constrained by time or energy on BitFusion
 #
-# Every layer is simulated, for a batch of 16 images. The targets leave as much of the cost at 8 bits
-# as the paper's networks have.
+# Every layer is simulated, for a batch of 16 images. The targets are the shares of the cost at 8
+# bits that the paper's networks have.
 
 # %% tags=["parameters"]
 runs_path = "results/runs/table6.csv"

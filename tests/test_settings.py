@@ -110,6 +110,19 @@ def test_a_target_out_of_reach_is_refused_before_anything_runs(
     assert str(caught.value).endswith("give a larger target")
 
 
+def test_a_cost_that_knows_no_full_precision_is_refused_before_anything_runs(
+    tmp_path: Path,
+) -> None:
+    scale = load_scale(written(tmp_path, networks=["resnet20"], tables={}))
+    sheet = tmp_path / "experiments.tsv"
+    options = "search.resource=bitfusion-latency; search.target=0.9 x 8-bit"
+    sheet.write_text(SHEET + f"resnet20\tsbs_p\tdefault\t\t{options}\n")
+    with pytest.raises(
+        SBSError, match="row resnet20 sbs_p default: BitFusion multiplies at most 8"
+    ):
+        check_targets(load_experiments(sheet, scale, []), scale)
+
+
 def test_pruning_reaches_further_than_bits_alone(tmp_path: Path) -> None:
     scale = load_scale(written(tmp_path, networks=["resnet20"], tables={}))
     sheet = tmp_path / "experiments.tsv"

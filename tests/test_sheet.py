@@ -114,6 +114,7 @@ def test_a_misspelt_key_stops_the_workflow_with_one_message(copy: Path) -> None:
         ("pretrain", {"schedule": "steps"}, "pretrain: schedule: steps needs milestones; list"),
         ("finetune", {"weight_decay": float("inf")}, "finetune.weight_decay: Input should be a"),
         ("search", {"bitwidths": [8, 16]}, "search.target: '4-bit' is "),
+        ("search", {"resource": "table:x.csv"}, "search.resource: x.csv: cannot read the table"),
     ],
 )
 def test_bad_config_is_refused_by_a_dry_run_in_one_line(

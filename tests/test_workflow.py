@@ -17,7 +17,10 @@ import psutil
 import pytest
 import yaml
 
+from sbs.cost.template import write_template
 from sbs.provenance.code import imported_by
+from sbs.provenance.files import sha256_of_file
+from sbs.provenance.records import RunRecord
 from sbs.registry.methods import method, searching_methods
 from tests.conftest import ROOT
 
@@ -225,6 +228,42 @@ def test_the_other_tables_and_figure_4(copy: Path) -> None:
     assert report.count("The executed notebook") == 4
     assert "Measured at the scale digits" in report
     assert "Code revision" in report
+
+
+@pytest.mark.end_to_end
+def test_table_6_and_a_cost_of_ones_own(copy: Path) -> None:
+    """Searches for an accelerator's latency and for a table of costs land by themselves."""
+    epochs = yaml.safe_load((ROOT / "config/config.yaml").read_text())["search"]["epochs"]
+    edit(copy, "search", epochs=epochs)
+    costs = copy / "config" / "costs.csv"
+    write_template("resnet20", (2, 4, 8), 4, costs, 10, 8, 1, resource="bitfusion-energy")
+    sheet = copy / "config" / "experiments.tsv"
+    kept = ("resnet20\tfixed8\t", "resnet20\tsbs\tlatency\t")
+    first, *rows = sheet.read_text().splitlines()
+    rows = [row for row in rows if row.startswith(kept)]
+    own = "search.resource=table:config/costs.csv; search.target=0.8 x 8-bit"
+    sheet.write_text("\n".join([first, *rows, f"resnet20\tsbs\tmine\t\t{own}"]) + "\n")
+    folder = "results/search/resnet20/sbs"
+    goals = ("results/table6.csv", f"{folder}/mine/seed-0/search.json")
+    done = snakemake(copy, *goals)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    for variant in ("latency", "mine"):
+        record = RunRecord.load(copy / folder / variant / "seed-0" / "search.json")
+        assert record.landing_flips == 0
+        assert record.found_cost is not None
+        assert record.target is not None
+        assert 0.95 <= record.found_cost / record.target <= 1
+    assert record.inputs["costs"] == sha256_of_file(costs)
+    table = pd.read_csv(copy / "results" / "table6.csv").set_index("method")
+    assert list(table.index) == ["fixed8", "sbs_latency_constrained"]
+    assert table["latency_ratio"].iloc[0] == pytest.approx(1)
+    assert 1 / 0.867 <= table["latency_ratio"].iloc[1] <= 1 / (0.95 * 0.867)
+    assert "latency (ms)" in (copy / "results" / "table6.md").read_text()
+
+    first, second, *rest = costs.read_text().splitlines()
+    costs.write_text("\n".join([first, second.rsplit(",", 1)[0] + ",1e-6", *rest]) + "\n")
+    assert planned(copy, *goals) == {"search"}
 
 
 def test_the_default_goal_is_every_table_and_figure_with_runs(copy: Path) -> None:

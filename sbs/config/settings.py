@@ -225,10 +225,13 @@ class SearchSettings(TrainSettings):
         description="Train the thresholds of weights and of activations in turns (Algorithm 1); "
         "false: together (Table 8)."
     )
-    resource: CostName = Field(description="The cost R of Eq. 13: bops, memory.")
+    resource: CostName = Field(
+        description="The cost R of Eq. 13: bops, memory, bitfusion-latency, bitfusion-energy or "
+        "table:FILE."
+    )
     target: Target | None = Field(
-        description="Cost to land on: '4-bit', '0.95 x 4-bit', '0.7 x full' or a number of BOPs "
-        "or bytes. null: penalty is a fixed λ, and the cost lands where it lands."
+        description="Cost to land on: '4-bit', '0.95 x 4-bit', '0.7 x full' or a number of BOPs, "
+        "bytes, seconds or joules. null: penalty is a fixed λ, and the cost lands where it lands."
     )
     penalty: float = Field(ge=0, description="λ of Eq. 13, without a target.")
     ramp: float = Field(

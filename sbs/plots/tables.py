@@ -70,8 +70,8 @@ class Amount:
 
 AMOUNTS: Mapping[str, Amount] = {
     **{
-        name: Amount(heading, column, f"published_{column}")
-        for name, (column, _, heading, _) in COSTS.items()
+        name: Amount(shown.heading, shown.cost, f"published_{shown.cost}", shown.digits)
+        for name, shown in COSTS.items()
     },
     "search_time": Amount(
         "search time\nover sharing",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -13,13 +14,38 @@ MISSING = "–"
 ONE_RUN = "one run"
 """Text in the column of groups for a row that is not compared."""
 
+
+class CostColumns(NamedTuple):
+    """How tables show a cost.
+
+    Attributes:
+        cost: column of the cost.
+        ratio: column of its reduction.
+        heading: heading of the cost.
+        ratio_heading: heading of the reduction.
+        digits: decimals of the cost.
+        ratio_digits: decimals of the reduction.
+    """
+
+    cost: str
+    ratio: str
+    heading: str
+    ratio_heading: str = "ratio"
+    digits: int = 1
+    ratio_digits: int = 1
+
+
 COSTS = {
-    "bops": ("bops_m", "bop_ratio", "BOPs (M)", "ratio"),
-    "memory": ("memory_kb", "memory_ratio", "memory (KB)", "ratio"),
-    "bitfusion-latency": ("latency_ms", "latency_ratio", "latency (ms)", "latency ratio"),
-    "bitfusion-energy": ("energy_mj", "energy_ratio", "energy (mJ)", "energy ratio"),
+    "bops": CostColumns("bops_m", "bop_ratio", "BOPs (M)"),
+    "memory": CostColumns("memory_kb", "memory_ratio", "memory (KB)"),
+    "bitfusion-latency": CostColumns(
+        "latency_ms", "latency_ratio", "latency (ms)", "latency ratio", 3, 2
+    ),
+    "bitfusion-energy": CostColumns(
+        "energy_mj", "energy_ratio", "energy (mJ)", "energy ratio", 3, 2
+    ),
 }
-"""Cost model -> columns of the cost and of its reduction, and the headings of both."""
+"""Cost model -> its columns."""
 
 
 def rendering(table: pd.DataFrame, title: str, *resources: str) -> str:
@@ -92,15 +118,11 @@ def _rendered(row: pd.Series, resources: Sequence[str]) -> dict[str, str]:
 
 def _costs(row: pd.Series, prefix: str, resources: Sequence[str]) -> dict[str, str]:
     name, cells = prefix.replace("_", " "), {}
-    for cost, ratio, heading, reduction in (COSTS[resource] for resource in resources):
-        cells[f"{name}{heading}"] = _amount(row.get(f"{prefix}{cost}"))
-        cells[f"{name}{reduction}"] = number(row.get(f"{prefix}{ratio}"), 1)
+    for columns in (COSTS[resource] for resource in resources):
+        cost, ratio = (row.get(f"{prefix}{column}") for column in (columns.cost, columns.ratio))
+        cells[f"{name}{columns.heading}"] = number(cost, columns.digits)
+        cells[f"{name}{columns.ratio_heading}"] = number(ratio, columns.ratio_digits)
     return cells
-
-
-def _amount(cost: float | None) -> str:
-    """One decimal, or three for a small number."""
-    return number(cost, 1 if cost is None or not cost < 10 else 3)
 
 
 def _spread(mean: float | None, std: float | None, digits: int = 2) -> str:

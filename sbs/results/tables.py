@@ -10,7 +10,7 @@ import pandas as pd
 from sbs.registry.code import RECORDED_COSTS
 from sbs.results.published import COLUMNS, published_cells
 from sbs.results.quantities import COSTS
-from sbs.results.rendering import COSTS as HEADINGS
+from sbs.results.rendering import COSTS as COST_COLUMNS
 from sbs.results.rows import Variants, with_rows
 from sbs.results.statistics import letters
 
@@ -110,9 +110,9 @@ def _measured(group: pd.DataFrame, resources: Sequence[str]) -> dict[str, Any]:
 def _costs(group: pd.DataFrame, resources: Sequence[str]) -> dict[str, float]:
     cells = {}
     for resource in resources:
-        (cost, ratio, *_), quantity = HEADINGS[resource], COSTS[resource]
-        cells[cost] = group[quantity.column].mean() / quantity.scale
-        cells[ratio] = _reduction(group, ratio, quantity.column)
+        columns, quantity = COST_COLUMNS[resource], COSTS[resource]
+        cells[columns.cost] = group[quantity.column].mean() / quantity.scale
+        cells[columns.ratio] = _reduction(group, columns.ratio, quantity.column)
     return cells
 
 
