@@ -117,6 +117,19 @@ def test_edits_rerun_what_depends_on_them_and_nothing_else(copy: Path) -> None:
     assert "search/resnet20/sbs_q/default/seed-0/policy.json" not in done.stdout
 
 
+def test_ready_jobs_are_looked_at_only_when_a_job_has_ended(copy: Path) -> None:
+    """Snakemake's rate limit would look again each second, for every job that has ended."""
+    path = with_stub(copy)
+    stub = copy / "stub" / "sbs"
+    stub.write_text(stub.read_text().replace("words =", "import time; time.sleep(0.4)\nwords =", 1))
+    done = snakemake(copy, "--verbose", "results/runs/table1.csv", PATH=path)
+    assert done.returncode == 0, done.stderr
+    ended = done.stderr.count("Finished jobid")
+    assert ended > 20
+    looks = done.stderr.count("Ready jobs: ")
+    assert looks <= ended
+
+
 def test_an_edit_of_a_method_concerns_its_own_searches_alone() -> None:
     shared = imported_by("sbs.stages.search")
     assert not shared & {method(name).module for name in searching_methods()}

@@ -53,6 +53,16 @@ def warm_up():
         start_server()
 
 
+def lift_rate_limit():
+    """Let jobs of this machine start at any rate.
+
+    With a limit, Snakemake 9.27 looks at all ready jobs again each second, once for every job that
+    has ended: after some hundred jobs that takes a whole core.
+    """
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
+
+
 def settings_of(stage, wildcards):
     """The settings of a stage, with the row's options."""
     key = tuple(wildcards.get(name) for name in ("network", "method", "variant"))
