@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from sbs.data.batches import Augmentation, TrainBatches
+from sbs.data.augmentation import Augmentation
+from sbs.data.batches import TrainBatches
 from sbs.data.images import ImageSet, make_dataset
 
 IMAGES, BATCH = 10_000, 128

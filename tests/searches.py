@@ -9,8 +9,9 @@ import torch
 
 from sbs.config.scale import Scale, stage_settings
 from sbs.cost.trace import trace_layers
-from sbs.data.batches import Augmentation, TrainBatches
-from sbs.data.images import load_dataset
+from sbs.data.augmentation import Augmentation
+from sbs.data.batches import TrainBatches
+from sbs.data.dataset_files import load_dataset
 from sbs.methods.context import SearchContext
 from sbs.networks import build_network, get_spec
 from sbs.registry.methods import method

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms import functional as TF
 
-from sbs.data.batches import Augmentation, EvalBatches, TrainBatches, draw
+from sbs.data.augmentation import Augmentation
+from sbs.data.batches import EvalBatches, TrainBatches, draw
 from sbs.data.images import Dataset, ImageSet, make_dataset
 from sbs.runtime.seeding import derive_seed, seed_everything
 

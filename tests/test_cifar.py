@@ -28,8 +28,9 @@ import torchvision.datasets
 from PIL import Image
 
 from sbs.data.cifar import CIFAR, IMAGES, CifarFacts, _decoded, load
+from sbs.data.dataset_files import load_dataset
 from sbs.data.fetch import fetch
-from sbs.data.images import Dataset, ImageSet, content_digest, load_dataset, make_dataset
+from sbs.data.images import Dataset, ImageSet, content_digest, make_dataset
 from sbs.errors import SBSError
 
 CLASSES = 4

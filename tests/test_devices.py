@@ -26,7 +26,8 @@ from benchmarks.steps import VARIANTS, Network, make_step
 from sbs.cli import app
 from sbs.config.scale import Scale, canonical_json, stage_settings
 from sbs.cost.expected import expected_cost
-from sbs.data.images import ImageSet, load_dataset, make_dataset, save_dataset
+from sbs.data.dataset_files import load_dataset, save_dataset
+from sbs.data.images import ImageSet, make_dataset
 from sbs.kernels import compiled as compiling
 from sbs.methods.penalty import SteeredPenalty
 from sbs.methods.single_path.landing import land

@@ -14,7 +14,8 @@ from torch import nn
 from sbs.config.scale import Scale, load_scale, stage_settings
 from sbs.config.settings import Normalization
 from sbs.data.batches import EvalBatches
-from sbs.data.images import Dataset, ImageSet, load_dataset, make_dataset
+from sbs.data.dataset_files import load_dataset
+from sbs.data.images import Dataset, ImageSet, make_dataset
 from sbs.errors import SBSError
 from sbs.export.packed import load as load_export
 from sbs.networks import build_network

@@ -93,6 +93,12 @@ class DataSettings(Section):
     )
     crop_padding: int = Field(ge=0, description="Random crop after padding by so many pixels.")
     flip: bool = Field(description="Random horizontal flip.")
+    smallest_crop: float | None = Field(
+        gt=0,
+        le=1,
+        description="For images of any size, such as ImageNet's: a random crop takes at least this "
+        "share of the area, and is resized. null: for images of one size.",
+    )
     held_out: int = Field(
         ge=0,
         description="Training images that are set aside and take the place of the test images, "

@@ -14,16 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sbs.data.images import Dataset
+from sbs.data.augmentation import Augmentation
+from sbs.data.images import Dataset, ImageSet
+from sbs.data.normalization import normalization_of
 from sbs.runtime.seeding import derive_seed
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random crop after padding with black pixels, and random horizontal flip."""
-
-    crop_padding: int
-    flip: bool
 
 
 @dataclass(frozen=True)
@@ -77,13 +71,14 @@ class TrainBatches:
             device: device of the batches.
             channels_last: memory format of the batches.
         """
+        assert isinstance(dataset.train, ImageSet)
         self.images = len(dataset.train.labels)
         self._chosen: Tensor | None = None
         self.batch_size = batch_size
         self.augmentation, self.seed = augmentation, seed
         self._labels = dataset.train.labels.to(device)
         self._crops = _Crops(dataset.train.images, augmentation.crop_padding, device)
-        self._normalize = _Normalization(dataset, device, channels_last=channels_last)
+        self._normalize = normalization_of(dataset, device, channels_last=channels_last)
 
     def part(self, chosen: Tensor) -> TrainBatches:
         """Batches of only the images with these indices (M,)."""
@@ -134,10 +129,11 @@ class EvalBatches:
             batch_size: images per batch; the last batch can be smaller.
             channels_last: memory format of the batches.
         """
+        assert isinstance(dataset.test, ImageSet)
         self.batch_size = batch_size
         self._images = _pixels_first(dataset.test.images).to(device)
         self._labels = dataset.test.labels.to(device)
-        self._normalize = _Normalization(dataset, device, channels_last=channels_last)
+        self._normalize = normalization_of(dataset, device, channels_last=channels_last)
 
     def __len__(self) -> int:
         """Number of batches."""
@@ -173,23 +169,6 @@ class _Crops:
         corner = (chosen * self._rows + top) * self._columns + left
         starts = corner[:, None] + self._below
         return self._strips.index_select(0, starts.view(-1)).view(-1, *self.shape)
-
-
-class _Normalization:
-    """Converts uint8 pixels (B, H, W, C) to normalised float32 images (B, C, H, W)."""
-
-    def __init__(self, dataset: Dataset, device: torch.device, *, channels_last: bool) -> None:
-        mean = torch.tensor(dataset.mean, dtype=torch.float64)
-        std = torch.tensor(dataset.std, dtype=torch.float64)
-        width = dataset.train.images.shape[3]
-        # Repeated over a row: broadcasting over only 3 channels is several times slower.
-        self._scale = (1 / (255 * std)).float().repeat(width).to(device)
-        self._shift = (-mean / std).float().repeat(width).to(device)
-        self._format = torch.channels_last if channels_last else torch.contiguous_format
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        images = pixels.flatten(2).float().mul_(self._scale).add_(self._shift)
-        return images.view(pixels.shape).permute(0, 3, 1, 2).contiguous(memory_format=self._format)
 
 
 def _pixels_first(images: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import os
 from importlib import import_module
 from pathlib import Path
 
-from sbs.data.images import Dataset, save_dataset
+from sbs.data.dataset_files import save_dataset
+from sbs.data.images import Dataset
 from sbs.registry.datasets import dataset as registered_dataset
 
 DATA_DIR = "SBS_DATA_DIR"

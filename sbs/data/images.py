@@ -1,11 +1,9 @@
-"""Datasets in memory and on disk: uint8 images; each dataset is one verified file."""
+"""Datasets: uint8 images in memory, or lists of image files."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sbs.config.settings import Normalization
+from sbs.data.image_files import FileSet
 from sbs.errors import SBSError
-from sbs.runtime.tensor_files import read_tensors, save_tensors
-
-FORMAT = 1
 
 HELD_OUT_SEED = 0
 """Held-out images are the same in every run, so that all settings are compared on them."""
@@ -28,6 +24,12 @@ class ImageSet:
 
     images: Tensor
     labels: Tensor
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of an image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
 
     def part(self, chosen: Tensor) -> ImageSet:
         """The images with these indices (M,), in ascending order."""
@@ -51,12 +53,17 @@ class Dataset:
     """
 
     name: str
-    train: ImageSet
-    test: ImageSet
+    train: ImageSet | FileSet
+    test: ImageSet | FileSet
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     digest: str
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of an image."""
+        return self.train.image
 
     @property
     def normalization(self) -> Normalization:
@@ -73,7 +80,7 @@ class Dataset:
         Raises:
             SBSError: the images have another number of channels.
         """
-        given, channels = len(normalization.mean), self.train.images.shape[1]
+        given, channels = len(normalization.mean), self.image[0]
         if given != channels:
             raise SBSError(f"{source}: {given} channels, but images of {self.name} have {channels}")
         return replace(self, mean=normalization.mean, std=normalization.std)
@@ -139,57 +146,3 @@ def content_digest(*splits: ImageSet) -> str:
         )
         total.update(b"".join(digests) + b"|")
     return total.hexdigest()
-
-
-def save_dataset(dataset: Dataset, path: Path) -> None:
-    """Write a dataset as one file with a checksum, atomically."""
-    facts = {
-        "format": FORMAT,
-        "name": dataset.name,
-        "classes": dataset.classes,
-        "mean": dataset.mean,
-        "std": dataset.std,
-        "digest": dataset.digest,
-    }
-    save_tensors(_tensors(dataset), path, facts)
-
-
-def load_dataset(path: Path) -> Dataset:
-    """Read and verify a dataset that :func:`save_dataset` wrote.
-
-    Raises:
-        SBSError: the file is missing, truncated, changed, or of another kind.
-    """
-    path = Path(path)
-    command = f"`sbs fetch {path.stem} --output {path}`"
-    if not path.is_file():
-        raise SBSError(f"{path}: no such dataset file; run {command}")
-    remedy = f"delete it and run {command} again"
-    facts, tensors = read_tensors(path, "dataset file", remedy)
-    try:
-        return _dataset(facts, tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        raise SBSError(f"{path}: not a dataset file ({error}); {remedy}") from error
-
-
-def _tensors(dataset: Dataset) -> dict[str, Tensor]:
-    return {
-        "test_images": dataset.test.images,
-        "test_labels": dataset.test.labels,
-        "train_images": dataset.train.images,
-        "train_labels": dataset.train.labels,
-    }
-
-
-def _dataset(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Dataset:
-    if facts["format"] != FORMAT:
-        raise ValueError(f"format {facts['format']}, but this version reads format {FORMAT}")
-    return Dataset(
-        facts["name"],
-        ImageSet(tensors["train_images"], tensors["train_labels"]),
-        ImageSet(tensors["test_images"], tensors["test_labels"]),
-        facts["classes"],
-        tuple(facts["mean"]),
-        tuple(facts["std"]),
-        facts["digest"],
-    )

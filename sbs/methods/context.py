@@ -16,7 +16,7 @@ from sbs.config.settings import RuntimeSettings, SearchSettings, TrainSettings
 from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape
 from sbs.cost.reach import Reach
-from sbs.data.batches import TrainBatches
+from sbs.data.protocols import TrainingBatches
 from sbs.errors import SBSError
 from sbs.networks import NetworkSpec
 from sbs.policy import Policy
@@ -54,7 +54,7 @@ class SearchContext:
     spec: NetworkSpec
     model: nn.Module
     shapes: tuple[LayerShape, ...]
-    make_batches: Callable[[int], TrainBatches]
+    make_batches: Callable[[int], TrainingBatches]
     settings: SearchSettings
     sections: Mapping[str, BaseModel]
     lowest_bits: int
@@ -67,7 +67,7 @@ class SearchContext:
     image: tuple[int, ...]
 
     @cached_property
-    def batches(self) -> TrainBatches:
+    def batches(self) -> TrainingBatches:
         """Training batches with the batch size of the search."""
         return self.make_batches(self.settings.batch_size)
 

@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from sbs.config.settings import FinetuneSettings, RuntimeSettings, check_precision
-from sbs.data.batches import EvalBatches
-from sbs.data.images import Dataset, load_dataset
+from sbs.data.dataset_files import load_dataset
+from sbs.data.feeding import eval_batches
+from sbs.data.images import Dataset
 from sbs.export.packed import is_export
 from sbs.export.packed import load as load_export
 from sbs.networks import NetworkSpec, get_spec
@@ -68,14 +69,14 @@ def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) 
     normalization = checkpoints.read_normalization(weights)
     if normalization is not None:
         dataset = dataset.normalized_by(normalization, str(weights))
-    return evaluate(model.to(device), EvalBatches(dataset, device=device), device)
+    return evaluate(model.to(device), eval_batches(dataset, device=device), device)
 
 
 def _network(network: str, dataset: Dataset, weights: Path, policy: Path | None) -> nn.Module:
     if is_export(weights):
         return load_export(weights)[0]
     spec = get_spec(network)
-    model = spec.build(dataset.classes, dataset.train.images.shape[1])
+    model = spec.build(dataset.classes, dataset.image[0])
     if policy is not None:
         return with_weights(model, spec, Policy.load(policy, network), weights)
     checkpoints.load_into(model, checkpoints.read_weights(weights), str(weights))

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from sbs.config.scale import validated
 from sbs.config.settings import DataSettings, Normalization, RuntimeSettings, TrainSettings
 from sbs.cost.trace import trace_layers
-from sbs.data.batches import Augmentation, EvalBatches, TrainBatches
-from sbs.data.images import load_dataset
+from sbs.data.augmentation import Augmentation
+from sbs.data.dataset_files import load_dataset
+from sbs.data.feeding import eval_batches, train_batches
+from sbs.data.protocols import TrainingBatches
 from sbs.errors import SBSError
 from sbs.networks import build_network, get_spec
 from sbs.nn.convolution import accelerate
@@ -86,7 +88,7 @@ class StageRun:
             )
         self.inputs = {name: sha256_of_file(path) for name, path in inputs.items()}
         self.spec = get_spec(job.network)
-        self.image = tuple(self.dataset.train.images.shape[1:])
+        self.image = self.dataset.image
         seed_everything(derive_seed(job.seed, "weights"))
         self.model = accelerate(build_network(job.network, self.dataset.classes, self.image[0]))
         self.shapes = trace_layers(self.model, self.image)
@@ -135,13 +137,12 @@ class StageRun:
         """Write weights, with the normalisation of the images they were trained on."""
         checkpoints.save_weights(state, path, self.dataset.normalization)
 
-    def train_batches(self, batch_size: int) -> TrainBatches:
+    def train_batches(self, batch_size: int) -> TrainingBatches:
         """Batches of augmented training images."""
-        settings = self.data_settings
-        return TrainBatches(
+        return train_batches(
             self.dataset,
             batch_size=batch_size,
-            augmentation=Augmentation(settings.crop_padding, settings.flip),
+            augmentation=Augmentation.of(self.data_settings),
             seed=self.job.seed,
             device=self.device,
             channels_last=self.runtime.channels_last,
@@ -149,9 +150,8 @@ class StageRun:
 
     def accuracy(self, model: nn.Module) -> Accuracy:
         """Accuracy on the test images."""
-        batches = EvalBatches(
-            self.dataset, device=self.device, channels_last=self.runtime.channels_last
-        )
+        channels_last = self.runtime.channels_last
+        batches = eval_batches(self.dataset, device=self.device, channels_last=channels_last)
         return evaluate(model, batches, self.device)
 
     def fit(self, task: Task, settings: TrainSettings) -> Progression:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from sbs.config.settings import SearchSettings
-from sbs.data.batches import TrainBatches
+from sbs.data.protocols import TrainingBatches
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.multipath import MultipathSettings
 from sbs.methods.multipath.space import MultiPathSpace
@@ -53,7 +53,7 @@ def search(context: SearchContext) -> SearchResult:
 class Alternating:
     """In every epoch, first the weights' batches, then the logits' batches."""
 
-    def __init__(self, weights: TrainBatches, logits: TrainBatches) -> None:
+    def __init__(self, weights: TrainingBatches, logits: TrainingBatches) -> None:
         self.weights, self.logits = weights, logits
 
     def __len__(self) -> int:
@@ -180,7 +180,7 @@ class MultiPathTask:
         self.trajectory = state["trajectory"]
 
 
-def _split(context: SearchContext, weight_share: float) -> tuple[TrainBatches, TrainBatches]:
+def _split(context: SearchContext, weight_share: float) -> tuple[TrainingBatches, TrainingBatches]:
     """Training images for weights and for logits; a random split that depends on the seed."""
     images = context.batches.images
     generator = torch.Generator().manual_seed(derive_seed(context.seed, "split"))

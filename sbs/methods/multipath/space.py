@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape
-from sbs.data.batches import TrainBatches
+from sbs.data.protocols import TrainingBatches
 from sbs.methods.context import SearchContext
 from sbs.methods.penalty import BAND
 from sbs.nn.multipath import MultiPathConv2d, QuantizedPath, multipath_layers
@@ -97,7 +97,7 @@ class MultiPathSpace:
         return state
 
     def best_policy(
-        self, batches: TrainBatches, context: SearchContext, samples: int, target: float | None
+        self, batches: TrainingBatches, context: SearchContext, samples: int, target: float | None
     ) -> Policy:
         """The most accurate of ``samples`` sampled policies, on the logits' images."""
         generator = torch.Generator().manual_seed(derive_seed(context.seed, "policies"))
@@ -115,7 +115,7 @@ class MultiPathSpace:
 
     @torch.no_grad()
     def _accuracy(
-        self, chosen: Sequence[int], batches: TrainBatches, context: SearchContext
+        self, chosen: Sequence[int], batches: TrainingBatches, context: SearchContext
     ) -> float:
         """Accuracy with one path per layer. Uses batch statistics: running ones are of mixtures."""
         for layer, path in zip(self.layers.values(), chosen, strict=True):

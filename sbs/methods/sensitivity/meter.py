@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sbs.config.settings import TrainSettings
-from sbs.data.batches import TrainBatches
+from sbs.data.protocols import TrainingBatches
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext
 from sbs.methods.sensitivity import SensitivitySettings
@@ -136,6 +136,6 @@ class Meter:
         return float(total) / self.aside.images
 
 
-def _first(steps: int, batches: TrainBatches) -> Iterator[tuple[Tensor, Tensor]]:
+def _first(steps: int, batches: TrainingBatches) -> Iterator[tuple[Tensor, Tensor]]:
     """The first batches, over as many epochs as it takes."""
     return islice(chain.from_iterable(map(batches.epoch, count())), steps)
