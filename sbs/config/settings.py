@@ -96,8 +96,9 @@ class DataSettings(Section):
     smallest_crop: float | None = Field(
         gt=0,
         le=1,
-        description="For images of any size, such as ImageNet's: a random crop takes at least this "
-        "share of the area, and is resized. null: for images of one size.",
+        description="For image files, such as ImageNet's: a random crop takes at least this share "
+        "of the area, and is resized. null: images are resized to 256x256 before a 224x224 crop "
+        "(section 4.2); and for images of one size.",
     )
     held_out: int = Field(
         ge=0,

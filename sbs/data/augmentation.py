@@ -14,8 +14,8 @@ class Augmentation:
     Attributes:
         crop_padding: pixels of black around an image in memory before it is cropped to its size.
         flip: whether half of the images are mirrored.
-        smallest_crop: smallest share of the area of an image file that is cropped; None for images
-            in memory.
+        smallest_crop: smallest share of the area of an image file that a random crop takes before
+            it is resized. None: the image is resized first, and the crop has the network's size.
     """
 
     crop_padding: int

@@ -69,13 +69,8 @@ def eval_batches(
 
 def _check(augmentation: Augmentation, dataset: Dataset) -> None:
     files = isinstance(dataset.train, FileSet)
-    if files and augmentation.smallest_crop is None:
-        raise SBSError(
-            f"data.smallest_crop: null, but {dataset.name} has images of all sizes; give the "
-            "smallest share of an image that a random crop may take, usually 0.08"
-        )
     if files and augmentation.crop_padding:
-        raise SBSError(f"data.crop_padding: {dataset.name} is cropped by smallest_crop; set 0")
+        raise SBSError(f"data.crop_padding: images of {dataset.name} are not padded; set 0")
     if not files and augmentation.smallest_crop is not None:
         raise SBSError(f"data.smallest_crop: {dataset.name} is cropped by crop_padding; set null")
 

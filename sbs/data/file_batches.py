@@ -1,8 +1,10 @@
 """Batches of images that are decoded and cropped when they are needed.
 
-Training images are cropped at random to a part of their area and resized, and test images are
-resized and cropped in the middle, as is the custom for ImageNet. Crops and flips of an image depend
-only on (seed, epoch, image). So they do not depend on the number of workers, nor on interruptions.
+Training images are resized to a square that is a little larger than the network's input, and
+cropped at random (section 4.2). Or they are cropped at random to a part of their area and resized,
+as is the custom for ImageNet. Of test images the short side is resized, and the middle is cropped.
+Crops and flips of an image depend only on (seed, epoch, image). So they do not depend on the number
+of workers, nor on interruptions.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Views
-from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms import RandomCrop, RandomResizedCrop
 from torchvision.transforms import functional as F
 
 from sbs.data.augmentation import Augmentation
@@ -30,7 +32,7 @@ RATIOS = (3 / 4, 4 / 3)
 """Width over height of a random crop, before it is resized."""
 
 SHORT_SIDE = 256 / 224
-"""Short side of a resized test image over the side of its crop."""
+"""Side of a resized image over the side of its crop: the short side of a test image."""
 
 View = tuple[Tensor, int] | SBSError
 """An image (H, W, C) in uint8 with its label; or what was wrong with it."""
@@ -160,12 +162,17 @@ class FileEvalBatches:
 
 
 def _train_view(image: Image.Image, side: int, augmentation: Augmentation) -> Image.Image:
-    """A random crop of an image, resized and perhaps mirrored."""
-    assert augmentation.smallest_crop is not None
-    scale = [augmentation.smallest_crop, 1.0]
-    top, left, height, width = RandomResizedCrop.get_params(image, scale, list(RATIOS))
-    crop = image.crop((left, top, left + width, top + height))
-    view = crop.resize((side, side), Image.Resampling.BILINEAR)
+    """A random crop of an image, perhaps mirrored."""
+    if augmentation.smallest_crop is None:
+        large = round(SHORT_SIDE * side)
+        image = image.resize((large, large), Image.Resampling.BILINEAR)
+        top, left, height, width = RandomCrop.get_params(image, (side, side))
+    else:
+        scale = [augmentation.smallest_crop, 1.0]
+        top, left, height, width = RandomResizedCrop.get_params(image, scale, list(RATIOS))
+    view = image.crop((left, top, left + width, top + height))
+    if view.size != (side, side):
+        view = view.resize((side, side), Image.Resampling.BILINEAR)
     mirrored = augmentation.flip and float(torch.rand(())) < 0.5
     return view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else view
 
