@@ -288,6 +288,15 @@ def test_table_2_compares_memory() -> None:
     assert "BOPs" not in text
 
 
+def test_tables_of_imagenet_say_so() -> None:
+    records = [record(network="resnet18", method="fixed4")]
+    records += [record(network="resnet18", stage="pretrain", method="fp")]
+    table = table_of_runs("table3", collect(records), PUBLISHED)
+    assert table["published_bops_m"].tolist() == [1_857_600, 34_700]
+    text = rendering(table, "Table 3", "bops")
+    assert "published on ImageNet: the two do not compare" in text
+
+
 def test_two_variants_in_one_row_are_refused() -> None:
     runs = collect([record(), record(variant="bops-low")])
     with pytest.raises(SBSError, match=r"several variants of resnet20 sbs .*: bops-low, default"):

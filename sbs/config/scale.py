@@ -47,8 +47,7 @@ class TableSettings(Section):
     )
     rows: tuple[str, ...] | None = Field(
         None,
-        min_length=1,
-        description="Its rows: method/variant, or network/method/variant. null: all.",
+        description="Its rows: method/variant, or network/method/variant. null: all; []: none.",
     )
 
 

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from sbs.registry.datasets import dataset
 from sbs.registry.networks import network
-from sbs.results.published import PAPER_DATASET
+from sbs.results.published import dataset_in_paper
 from sbs.results.rendering import COSTS, number
 from sbs.results.statistics import CONFIDENCE, mean_reach
 
@@ -148,24 +148,24 @@ def _panels(table: pd.DataFrame, amounts: Sequence[Amount]) -> list[_Panel]:
     """The panels that have values in this table."""
     known = [
         replace(panel, columns={k: v for k, v in panel.columns.items() if v in table})
-        for panel in _possible_panels(table["dataset"].iloc[0], amounts)
+        for panel in _possible_panels(table["dataset"].iloc[0], dataset_in_paper(table), amounts)
     ]
     shown = [panel for panel in known if panel.columns]
     whole = sum(panel.width for panel in shown)
     return [replace(panel, width=panel.width / whole) for panel in shown]
 
 
-def _possible_panels(name: str, amounts: Sequence[Amount]) -> Iterator[_Panel]:
+def _possible_panels(name: str, in_paper: str, amounts: Sequence[Amount]) -> Iterator[_Panel]:
     measured, published = {MEASURED: "top1_mean"}, {PUBLISHED: "published_top1"}
-    paper = dataset(PAPER_DATASET).label
-    if name == PAPER_DATASET:
+    paper = dataset(in_paper).label
+    if name == in_paper:
         yield _Panel(f"top-1 (%)\non {paper}", 3, measured | published)
     else:
         yield _Panel(f"top-1 (%)\nmeasured on {dataset(name).label}", 2, measured)
         yield _Panel(f"top-1 (%)\npublished,\n{paper}", 1.2, published)
     for amount in amounts:
         columns = {MEASURED: amount.column}
-        if amount.relative or name == PAPER_DATASET:
+        if amount.relative or name == in_paper:
             columns[PUBLISHED] = amount.published
         yield _Panel(f"{amount.label}\n(log scale)", 0.9, columns, amount)
 

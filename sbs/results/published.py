@@ -7,6 +7,7 @@ import pandas as pd
 from sbs.registry.networks import networks
 
 PAPER_DATASET = "cifar100"
+"""Dataset of the paper's tables, if they do not say another one."""
 
 COLUMNS = {
     "memory_kb": "published_memory_kb",
@@ -36,12 +37,31 @@ def published_rows(published: pd.DataFrame, table: str, network: str) -> pd.Data
     return published[(published["table"] == table) & (published["network"] == name)]
 
 
+def published_dataset(published: pd.DataFrame, table: str) -> str:
+    """Dataset of one of the paper's tables.
+
+    Args:
+        published: as for :func:`published_rows`, and a column dataset.
+        table: name of the paper's table.
+    """
+    found = published.loc[published["table"] == table, "dataset"]
+    return str(found.iloc[0]) if len(found) else PAPER_DATASET
+
+
+def dataset_in_paper(table: pd.DataFrame) -> str:
+    """Dataset of the published values in a table of runs; older tables do not say it."""
+    column = table.get("published_dataset")
+    return PAPER_DATASET if column is None else str(column.iloc[0])
+
+
 def published_cells(
     published: pd.DataFrame, table: str, network: str, row: str
 ) -> dict[str, float]:
     """The paper's cells of a row, by :data:`COLUMNS`; NaN where it prints nothing."""
     of_network = published_rows(published, table, network)
     chosen = of_network[of_network["method"] == row].set_index("metric")
+    if "bops_g" in chosen.index:  # ImageNet's tables print thousands of millions
+        chosen.loc["bops_m", "value"] = 1000 * chosen["value"]["bops_g"]
     cells = {}
     for metric, column in COLUMNS.items():
         cells[column] = chosen["value"].get(metric, float("nan"))

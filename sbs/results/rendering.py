@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sbs.results.published import PAPER_DATASET
+from sbs.registry.datasets import dataset
+from sbs.results.published import dataset_in_paper
 from sbs.results.statistics import LEVEL
 
 MISSING = "–"
@@ -56,13 +57,13 @@ def rendering(table: pd.DataFrame, title: str, *resources: str) -> str:
         title: heading.
         resources: costs that the table compares methods by, keys of :data:`COSTS`.
     """
-    scale, dataset = table["scale"].iloc[0], table["dataset"].iloc[0]
+    scale, measured = table["scale"].iloc[0], table["dataset"].iloc[0]
     shown = pd.DataFrame([_rendered(row, resources) for _, row in table.iterrows()])
     shown = shown.loc[:, (~shown.isin([MISSING, ONE_RUN])).any()]
     devices = sorted(set(table.get("search_device", pd.Series(dtype=str)).dropna()))
     lines = [
-        *(f"# {title} at the scale `{scale}` (dataset: {dataset})", ""),
-        *_measured_how(scale, dataset),
+        *(f"# {title} at the scale `{scale}` (dataset: {measured})", ""),
+        *_measured_how(scale, measured, dataset_in_paper(table)),
         "Search cost is the time of one search on one device; the paper's device is a TITAN Xp.",
         "The share compares the training of a search with that in the method's own paper.",
         "Epochs trained: all that the weights of the network were trained, in search and after it.",
@@ -83,10 +84,11 @@ def number(value: float | None, digits: int) -> str:
     return MISSING if value is None or pd.isna(value) else f"{value:.{digits}f}"
 
 
-def _measured_how(scale: str, dataset: str) -> list[str]:
-    if dataset != PAPER_DATASET:
-        return [f"Measured on **{dataset}**, published on CIFAR-100: the two do not compare.", ""]
-    if scale != PAPER_DATASET:
+def _measured_how(scale: str, measured: str, published: str) -> list[str]:
+    if measured != published:
+        paper = dataset(published).label
+        return [f"Measured on **{measured}**, published on {paper}: the two do not compare.", ""]
+    if scale != measured:
         return [f"Measured with the shortened schedules of `config/{scale}.yaml`.", ""]
     return []
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sbs.registry.code import RECORDED_COSTS
-from sbs.results.published import COLUMNS, published_cells
+from sbs.results.published import COLUMNS, published_cells, published_dataset
 from sbs.results.quantities import COSTS
 from sbs.results.rendering import COSTS as COST_COLUMNS
 from sbs.results.rows import Variants, with_rows
@@ -52,6 +52,7 @@ def table_of_runs(
         groups = letters({row: group["top1"] for row, group in of_row.items()})
         for row, group in of_row.items():
             cells = _measured(group, resources) | {"top1_groups": groups[row]}
+            cells["published_dataset"] = published_dataset(published, name)
             rows.append(cells | published_cells(published, name, str(network), row))
     order = ["network", "order", "place", "method"]
     table = pd.DataFrame(rows).sort_values(order, ignore_index=True)
