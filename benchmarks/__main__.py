@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 import typer
 
-from benchmarks import data_path, jobs
+from benchmarks import data_path, image_files, jobs
 from benchmarks.measure import (
     alternate,
     medians,
@@ -49,7 +49,10 @@ def run(
     """Measure everything and write the table and the plot."""
     torch.set_num_threads(threads)
     rows: list[Row] = []
-    sections = [_data_path(repeats)]
+    sections = [
+        _images("images a second", data_path.measure(repeats)),
+        _images("image files a second of one core", image_files.measure(repeats)),
+    ]
     for depth in map(int, networks.split(",")):
         sections += [
             _steps(Network(depth), "fp32", repeats),
@@ -161,11 +164,11 @@ def _processes(threads: int) -> Iterator[Row]:
         }
 
 
-def _data_path(repeats: int) -> Iterator[Row]:
-    rates = data_path.measure(repeats)
+def _images(section: str, rates: dict[str, float]) -> Iterator[Row]:
+    """Images per second; ratio to torchvision's."""
     for name, rate in rates.items():
         yield {
-            "section": "images a second",
+            "section": section,
             "network": "",
             "precision": "",
             "variant": name,

@@ -58,7 +58,8 @@ class TrainViews(Views[View]):
         except SBSError as error:
             return error
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, "view", self.epoch, index))
+            # torch.manual_seed would also note a call for each kind of accelerator, which is slow.
+            torch.default_generator.manual_seed(derive_seed(self.seed, "view", self.epoch, index))
             view = _train_view(image, self.files.side, self.augmentation)
         return _pixels(view), int(self.files.labels[index])
 
