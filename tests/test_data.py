@@ -9,17 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sbs.data.dataset_files import load_dataset, save_dataset
 from sbs.data.digits import load
 from sbs.data.fetch import fetch
-from sbs.data.images import (
-    Dataset,
-    ImageSet,
-    channel_statistics,
-    content_digest,
-    load_dataset,
-    make_dataset,
-    save_dataset,
-)
+from sbs.data.images import Dataset, ImageSet, channel_statistics, content_digest, make_dataset
 from sbs.errors import SBSError
 from sbs.registry.datasets import dataset
 from sbs.runtime import tensor_files

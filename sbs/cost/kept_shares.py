@@ -34,13 +34,11 @@ class KeptShares:
             propagate: also take the input channels from the layers that read pruned filters.
             device: device of the gates.
         """
-        self._written, self._read = _share_indices(space, shapes, propagate, device)
+        written, read = _share_indices(space, shapes, propagate)
+        self._written, self._read = (torch.tensor(one, device=device) for one in (written, read))
         self._of_groups, self._one = _groups_to_shares(space, device), column([1], device)
         whole = len(space.filter_gates)
-        self.gated = [
-            (int(written) != whole, int(read) != whole)
-            for written, read in zip(self._written, self._read, strict=True)
-        ]
+        self.gated = [(w != whole, r != whole) for w, r in zip(written, read, strict=True)]
 
     def __call__(self, groups: Tensor) -> tuple[Tensor, Tensor]:
         """Kept shares of filters and of input channels, one entry per layer.
@@ -67,8 +65,8 @@ def _groups_to_shares(space: SearchSpace, device: torch.device) -> Tensor:
 
 
 def _share_indices(
-    space: SearchSpace, shapes: Sequence[LayerShape], propagate: bool, device: torch.device
-) -> tuple[Tensor, Tensor]:
+    space: SearchSpace, shapes: Sequence[LayerShape], propagate: bool
+) -> tuple[list[int], list[int]]:
     """For every layer, the indices of the shares of its filters and of its input channels."""
     unpruned = len(space.filter_gates)
     position = {name: index for index, name in enumerate(space.filter_gates)}
@@ -79,10 +77,7 @@ def _share_indices(
         if propagate:
             outputs |= dict.fromkeys(prunable.producers, position[prunable.layer])
             inputs |= dict.fromkeys(prunable.consumers, position[prunable.layer])
-    return (
-        torch.tensor(list(outputs.values()), device=device),
-        torch.tensor(list(inputs.values()), device=device),
-    )
+    return list(outputs.values()), list(inputs.values())
 
 
 def column(values: Sequence[float], device: torch.device) -> Tensor:
