@@ -6,7 +6,6 @@ are the same on every device and after every interruption.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 
 from sbs.data.augmentation import Augmentation
 from sbs.data.images import Dataset, ImageSet
+from sbs.data.interface import TrainingBatches
 from sbs.data.normalization import normalization_of
 from sbs.runtime.seeding import derive_seed
 
@@ -48,7 +48,7 @@ def draw(images: int, augmentation: Augmentation, seed: int, epoch: int) -> Draw
     return Draws(order, top, left, flipped)
 
 
-class TrainBatches:
+class TrainBatches(TrainingBatches):
     """Augmented training batches; images stay on the device as uint8."""
 
     def __init__(
@@ -72,32 +72,16 @@ class TrainBatches:
             channels_last: memory format of the batches.
         """
         assert isinstance(dataset.train, ImageSet)
-        self.images = len(dataset.train.labels)
-        self._chosen: Tensor | None = None
-        self.batch_size = batch_size
+        super().__init__(len(dataset.train.labels), batch_size)
         self.augmentation, self.seed = augmentation, seed
         self._labels = dataset.train.labels.to(device)
         self._crops = _Crops(dataset.train.images, augmentation.crop_padding, device)
         self._normalize = normalization_of(dataset, device, channels_last=channels_last)
 
-    def part(self, chosen: Tensor) -> TrainBatches:
-        """Batches of only the images with these indices (M,)."""
-        part = copy.copy(self)
-        part.images, part._chosen = len(chosen), chosen
-        return part
-
-    def first_images(self) -> Tensor:
-        """The first batch of images (B, C, H, W), for instance to fit intervals on."""
-        return next(self.epoch(0))[0]
-
-    def __len__(self) -> int:
-        """Number of batches per epoch."""
-        return -(-self.images // self.batch_size)
-
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield every image once: float32 normalised (B, C, H, W), and labels (B,) int64."""
         drawn = draw(self.images, self.augmentation, self.seed, epoch)
-        numbers = drawn.order if self._chosen is None else self._chosen[drawn.order]
+        numbers = self._numbers(drawn.order)
         device = self._labels.device
         order, top, left, flipped = (
             part.to(device) for part in (numbers, drawn.top, drawn.left, drawn.flipped)

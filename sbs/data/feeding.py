@@ -9,8 +9,8 @@ from sbs.data.batches import EvalBatches, TrainBatches
 from sbs.data.file_batches import FileEvalBatches, FileTrainBatches
 from sbs.data.image_files import FileSet
 from sbs.data.images import Dataset
+from sbs.data.interface import EvaluationBatches, TrainingBatches
 from sbs.data.normalization import normalization_of
-from sbs.data.protocols import EvaluationBatches, TrainingBatches
 from sbs.errors import SBSError
 
 

@@ -9,7 +9,6 @@ of workers, nor on interruptions.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from torchvision.transforms import functional as F
 
 from sbs.data.augmentation import Augmentation
 from sbs.data.image_files import FileSet
+from sbs.data.interface import TrainingBatches
 from sbs.data.normalization import PixelNormalization
 from sbs.errors import SBSError
 from sbs.runtime.seeding import derive_seed
@@ -81,7 +81,7 @@ class EvalViews(Views[View]):
         return _pixels(_test_view(image, self.files.side)), int(self.files.labels[index])
 
 
-class FileTrainBatches:
+class FileTrainBatches(TrainingBatches):
     """Augmented training batches, see :class:`sbs.data.batches.TrainBatches`."""
 
     def __init__(
@@ -106,33 +106,16 @@ class FileTrainBatches:
             device: device of the batches.
             workers: processes that decode; 0: this one does.
         """
-        self.images = len(files.labels)
-        self.batch_size = batch_size
+        super().__init__(len(files.labels), batch_size)
         self._files, self._normalize = files, normalize
         self._augmentation, self._seed = augmentation, seed
         self._device, self._workers = device, workers
-        self._chosen: Tensor | None = None
-
-    def part(self, chosen: Tensor) -> FileTrainBatches:
-        """Batches of only the images with these indices (M,)."""
-        part = copy.copy(self)
-        part.images, part._chosen = len(chosen), chosen
-        return part
-
-    def first_images(self) -> Tensor:
-        """The first batch of images (B, C, H, W), for instance to fit intervals on."""
-        return next(self.epoch(0))[0]
-
-    def __len__(self) -> int:
-        """Number of batches per epoch."""
-        return -(-self.images // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield every image once: float32 normalised (B, C, H, W), and labels (B,) int64."""
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
         order = torch.randperm(self.images, generator=generator)
-        numbers = order if self._chosen is None else self._chosen[order]
-        views = TrainViews(self._files, numbers, self._augmentation, self._seed, epoch)
+        views = TrainViews(self._files, self._numbers(order), self._augmentation, self._seed, epoch)
         yield from _batches(views, self.batch_size, self._normalize, self._device, self._workers)
 
 

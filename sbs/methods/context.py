@@ -16,7 +16,7 @@ from sbs.config.settings import RuntimeSettings, SearchSettings, TrainSettings
 from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape
 from sbs.cost.reach import Reach
-from sbs.data.protocols import TrainingBatches
+from sbs.data.interface import TrainingBatches
 from sbs.errors import SBSError
 from sbs.networks import NetworkSpec
 from sbs.policy import Policy

@@ -16,7 +16,7 @@ from sbs.cost.trace import trace_layers
 from sbs.data.augmentation import Augmentation
 from sbs.data.dataset_files import load_dataset
 from sbs.data.feeding import eval_batches, train_batches
-from sbs.data.protocols import TrainingBatches
+from sbs.data.interface import TrainingBatches
 from sbs.errors import SBSError
 from sbs.networks import build_network, get_spec
 from sbs.nn.convolution import accelerate

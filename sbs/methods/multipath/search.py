@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from sbs.config.settings import SearchSettings
-from sbs.data.protocols import TrainingBatches
+from sbs.data.interface import TrainingBatches
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.multipath import MultipathSettings
 from sbs.methods.multipath.space import MultiPathSpace

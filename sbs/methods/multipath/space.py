@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape
-from sbs.data.protocols import TrainingBatches
+from sbs.data.interface import TrainingBatches
 from sbs.methods.context import SearchContext
 from sbs.methods.penalty import BAND
 from sbs.nn.multipath import MultiPathConv2d, QuantizedPath, multipath_layers

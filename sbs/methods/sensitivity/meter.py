@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sbs.config.settings import TrainSettings
-from sbs.data.protocols import TrainingBatches
+from sbs.data.interface import TrainingBatches
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext
 from sbs.methods.sensitivity import SensitivitySettings
