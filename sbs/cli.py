@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 Network = Annotated[str, typer.Option(help="Network name, such as resnet20.")]
+ThisNetwork = Annotated[str, typer.Argument(help="Network name, such as resnet56.")]
 Method = Annotated[str, typer.Option(help="Method name, such as sbs or fixed4.")]
 Variant = Annotated[str, typer.Option(help="Label of a row of the experiments sheet.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
@@ -187,27 +188,25 @@ def study(
 
 @app.command()
 def cost(
-    network: Annotated[str, typer.Argument(help="Network name, such as resnet56.")],
+    network: ThisNetwork,
     bits: Annotated[int, typer.Option(min=1, max=32, help="Bitwidth of every layer.")] = 32,
     policy: Annotated[Path | None, typer.Option(help="policy.json instead of --bits.")] = None,
     classes: OfPaper = None,
     image_size: OfPaper = None,
     channels: Channels = 3,
     resource: Annotated[
-        list[str] | None,
-        typer.Option(help="Cost model, such as bitfusion-latency; default: bops and memory."),
+        list[str] | None, typer.Option(help="Cost models; default: bops and memory.")
     ] = None,
 ) -> None:
     """Print the cost of a network, layer by layer and in total."""
     from sbs.cost.report import DEFAULT, print_cost
 
-    shape = classes, image_size, channels
-    print_cost(network, bits, policy, *shape, resources=resource or DEFAULT)
+    print_cost(network, bits, policy, classes, image_size, channels, resource or DEFAULT)
 
 
 @app.command("cost-table")
 def cost_table(
-    network: Annotated[str, typer.Argument(help="Network name, such as resnet56.")],
+    network: ThisNetwork,
     output: Output,
     bits: Annotated[
         list[int] | None, typer.Option(min=1, max=32, help="Candidates; default: 2, 4 and 8.")
@@ -223,8 +222,8 @@ def cost_table(
     """List the layers to measure on your device, as a table for `search.resource: table:FILE`."""
     from sbs.cost.template import BITS, write_template
 
-    shape = classes, image_size, channels
-    write_template(network, bits or BITS, steps, output, *shape, resource=resource)
+    image = classes, image_size, channels
+    write_template(network, bits or BITS, steps, output, *image, resource)
 
 
 @app.command()
@@ -278,24 +277,13 @@ def _job(
     resume: Path | None,
     threads: int,
 ) -> Any:
+    from sbs.config.scale import settings_from
     from sbs.stages.stage_run import Job
 
     _use_threads(threads)
-    resolved = _settings(settings, stage, method)
+    resolved = settings_from(settings, stage, method)
     folder = resume or record.parent / "resume"
     return Job(network, method, variant, seed, scale, folder, resolved)
-
-
-def _settings(text: str, stage: str, method: str) -> dict[str, Any]:
-    from sbs.config.scale import load_scale, stage_settings
-
-    if not text.lstrip().startswith("{"):
-        return stage_settings(load_scale(Path(text)), stage, {}, method)
-    try:
-        content: dict[str, Any] = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SBSError(f"--settings: not valid JSON: {error}") from error
-    return content
 
 
 def _use_threads(threads: int) -> None:

@@ -19,16 +19,15 @@ from pydantic import (
     model_validator,
 )
 
+from sbs.config.fields import Networks, Seeds
 from sbs.config.settings import (
     DataSettings,
     FinetuneSettings,
-    Networks,
     PretrainSettings,
     ResourceSettings,
     RuntimeSettings,
     SearchSettings,
     Section,
-    Seeds,
     TrainSettings,
     check_precision,
 )
@@ -171,6 +170,26 @@ def stage_settings(
     if stage == "search" and method_name:
         sections += _own_sections(method_name, checked)
     return {section: checked[section] for section in sections}
+
+
+def settings_from(text: str, stage: str, method_name: str) -> dict[str, Any]:
+    """The sections of a stage, from the command line's ``--settings``.
+
+    Args:
+        text: the sections as JSON, as the workflow gives them; or the path of a scale file.
+        stage: a key of :data:`STAGES`.
+        method_name: method of the run.
+
+    Raises:
+        SBSError: neither can be read.
+    """
+    if not text.lstrip().startswith("{"):
+        return stage_settings(load_scale(Path(text)), stage, {}, method_name)
+    try:
+        content: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SBSError(f"--settings: not valid JSON: {error}") from error
+    return content
 
 
 def parse_overrides(text: str) -> dict[str, Any]:

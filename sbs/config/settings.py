@@ -6,53 +6,21 @@ where a key, its type and its meaning are written down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sbs.config.fields import CostName, DatasetName, NetworkName, Seeds
 from sbs.config.target import Target
 from sbs.errors import SBSError
 from sbs.policy import FULL_PRECISION, Bitwidths
-from sbs.registry.costs import cost_model
-from sbs.registry.datasets import dataset
-from sbs.registry.networks import network
-
-T = TypeVar("T")
 
 
 class Section(BaseModel):
     """Base of all sections: unknown keys and infinite numbers are mistakes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def registered(find: Callable[[str], object]) -> AfterValidator:
-    """Validator of a name that ``find`` must know."""
-
-    def check(name: str) -> str:
-        try:
-            find(name)
-        except SBSError as error:
-            raise ValueError(str(error)) from error
-        return name
-
-    return AfterValidator(check)
-
-
-def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
-    """Refuse a value that stands twice."""
-    twice = next((value for value in values if values.count(value) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{twice!r} stands twice; remove one of them")
-    return values
-
-
-NetworkName: TypeAlias = Annotated[str, registered(network)]
-Networks: TypeAlias = Annotated[tuple[NetworkName, ...], AfterValidator(distinct)]
-Seeds: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(distinct)]
-DatasetName: TypeAlias = Annotated[str, registered(dataset)]
-CostName: TypeAlias = Annotated[str, registered(cost_model)]
 
 
 BF16_BITS = 8

@@ -7,7 +7,7 @@ from typing import Any
 
 from sbs.cost.bitfusion.network import simulated_layer
 from sbs.cost.bitfusion.setting import DEFAULT, is_file, setting_of
-from sbs.cost.bitfusion.simulate import HIGHEST_BITS
+from sbs.cost.bitfusion.work import HIGHEST_BITS
 from sbs.cost.layers import LayerShape
 from sbs.registry.costs import CostModel
 

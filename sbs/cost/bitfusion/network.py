@@ -6,7 +6,8 @@ from functools import cache
 
 from sbs.cost.bitfusion.machine import Machine
 from sbs.cost.bitfusion.setting import Setting
-from sbs.cost.bitfusion.simulate import Simulated, Work, simulate
+from sbs.cost.bitfusion.simulate import simulate
+from sbs.cost.bitfusion.work import Simulated, Work
 from sbs.cost.layers import LayerShape
 from sbs.errors import SBSError
 

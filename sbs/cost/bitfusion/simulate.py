@@ -10,7 +10,6 @@ nothing, and images are square.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import permutations, product
 from typing import TypeAlias
 
@@ -18,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbs.cost.bitfusion.machine import Buffer, Machine
+from sbs.cost.bitfusion.work import Simulated, Work, speedup
 from sbs.errors import SBSError
-
-HIGHEST_BITS = 8
-"""Most bits of an operand."""
 
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -43,54 +40,6 @@ ORDERS = np.array(
 """All orders of the loops, outermost first; images are square, so columns and rows are alike."""
 
 
-@dataclass(frozen=True)
-class Work:
-    """A convolution, or a linear layer with all sizes 1, on a batch.
-
-    Attributes:
-        kernel: height and width of the kernel.
-        stride: stride.
-        size: height and width of the output.
-        inputs: input channels.
-        filters: output channels.
-        input_bits: bits of an input.
-        weight_bits: bits of a weight.
-        batch: images.
-        patches: whether the patches of the input are laid out in memory, so that kernel and
-            channels fill the rows of the array together.
-        first: whether the layer reads the image; its filters are then tiled from one on.
-    """
-
-    kernel: int
-    stride: int
-    size: int
-    inputs: int
-    filters: int
-    input_bits: int
-    weight_bits: int
-    batch: int = 16
-    patches: bool = False
-    first: bool = False
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """Cost of a layer, for the whole batch.
-
-    Attributes:
-        cycles: cycles, with those of waiting.
-        stalls: cycles of waiting for DRAM.
-        energy: nanojoules.
-        traffic: bits read from and written to each memory: ``dram``, ``weights``, ``inputs`` and
-            ``outputs`` (the buffers), each with ``_read`` and ``_write``.
-    """
-
-    cycles: int
-    stalls: int
-    energy: float
-    traffic: dict[str, int]
-
-
 def simulate(work: Work, machine: Machine) -> Simulated:
     """Cost of a layer with its best tiling and order of loops.
 
@@ -98,20 +47,6 @@ def simulate(work: Work, machine: Machine) -> Simulated:
         SBSError: an operand has more than 8 bits, or no tiling fits into the buffers.
     """
     return _Plan(work, machine).best()
-
-
-def speedup(input_bits: int, weight_bits: int) -> int:
-    """Products in the time of one of 8 x 8 bits; a bitwidth counts as the next power of two.
-
-    Raises:
-        SBSError: more than 8 bits.
-    """
-    if max(input_bits, weight_bits) > HIGHEST_BITS:
-        raise SBSError(
-            f"BitFusion multiplies at most {HIGHEST_BITS} bits, got {input_bits} x {weight_bits}; "
-            "take another cost, or lower bitwidths"
-        )
-    return (HIGHEST_BITS // max(input_bits, 2)) * (HIGHEST_BITS // max(weight_bits, 2))
 
 
 class _Plan:
