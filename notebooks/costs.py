@@ -40,13 +40,14 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
-from sbs.results.fixed_costs import fixed_costs
+from sbs.provenance.files import atomic_write_text
+from sbs.results.fixed_costs import fixed_costs, rendering
 
 costs = fixed_costs(pd.read_csv(published_path))
 costs.to_csv(csv_path, index=False)
-f"{costs['equal'].sum()} of {len(costs)} printed costs come out to the last digit"
+costs
 
 # %%
-text = "# Costs of full and fixed precision\n\n" + costs.to_markdown(index=False, floatfmt=".2f")
-Path(markdown_path).write_text(text + "\n")
+text = rendering(costs)
+atomic_write_text(Path(markdown_path), text)
 Markdown(text)

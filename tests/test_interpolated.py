@@ -261,6 +261,7 @@ def test_a_table_without_a_layer_says_which(table: Path) -> None:
     [
         ("table", "write table:costs.csv, with the path of your table"),
         ("table:nowhere.csv", "nowhere.csv: cannot read the table of costs: No such file"),
+        ("bitfusion-energy:", "nothing follows the colon; name a file, or remove it"),
         ("bops:fast", "nothing can follow 'bops'; remove the colon"),
         ("speed:fast", "unknown cost model 'speed'; known are bitfusion-latency"),
     ],

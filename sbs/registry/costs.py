@@ -83,6 +83,8 @@ def cost_model(name: str) -> CostModel:
         raise SBSError(f"cost model {name!r}: nothing can follow {base!r}; remove the colon")
     if model.argument and not argument:
         raise SBSError(f"cost model {name!r}: write {model.argument}")
+    if colon and not argument:
+        raise SBSError(f"cost model {name!r}: nothing follows the colon; name a file, or remove it")
     return _configured(name) if argument else model
 
 

@@ -75,6 +75,16 @@ def fixed_costs(published: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def rendering(costs: pd.DataFrame) -> str:
+    """The table as Markdown, with the number of equal rows."""
+    lines = ["# Costs of full and fixed precision", ""]
+    lines += [
+        f"{costs['equal'].sum()} of {len(costs)} printed costs are equal to the last digit.",
+        "",
+    ]
+    return "\n".join([*lines, costs.to_markdown(index=False, floatfmt=".2f")]) + "\n"
+
+
 def fixed_bits(method: str) -> int | None:
     """Bits of a row about full or fixed precision, such as ``fixed4``; None for other rows."""
     if method == "fp":
