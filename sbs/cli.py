@@ -238,13 +238,16 @@ def collect(
 
 
 @app.command(hidden=True)
-def serve(socket: Annotated[Path, typer.Argument(help="Socket to listen on.")]) -> None:
+def serve(
+    socket: Annotated[Path, typer.Argument(help="Socket to listen on.")],
+    parent: Annotated[int, typer.Argument(help="Process whose end ends this one.")],
+) -> None:
     """Run the commands of a workflow in forks of this process, until the workflow ends."""
     from sbs.warm.preload import preload
     from sbs.warm.server import serve as run
 
     preload()
-    run(socket, run_here)
+    run(socket, parent, run_here)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -34,7 +35,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, psutil.Process]]:
     path = tmp_path_factory.mktemp("server") / "socket"
-    process = subprocess.Popen([SBS, "serve", str(path)])
+    process = subprocess.Popen([SBS, "serve", str(path), str(os.getpid())])
     wait_for(path.exists)
     yield path, psutil.Process(process.pid)
     process.kill()
@@ -138,26 +139,42 @@ def test_without_a_server_a_command_runs_by_itself(tmp_path: Path) -> None:
 
 
 STARTER = """
-import os, time
+import os, sys, time
 from sbs.warm import protocol
 from sbs.warm.start import start
 start()
 print(os.environ[protocol.VARIABLE], flush=True)
-time.sleep(600)
+time.sleep(float(sys.argv[1]))
 """
 
 
-def test_the_server_ends_with_the_workflow(tmp_path: Path) -> None:
+@contextmanager
+def started_workflow(seconds: float) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A workflow of this length, and the path of its server's socket."""
     environment = dict(os.environ) | {"PATH": f"{Path(SBS).parent}:{os.environ['PATH']}"}
     workflow = subprocess.Popen(
-        [sys.executable, "-c", STARTER], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", STARTER, str(seconds)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert workflow.stdout is not None
-    path = Path(workflow.stdout.readline().strip())
-    wait_for(path.exists)
-    assert path.parent.stat().st_mode & 0o077 == 0, "others could run commands"
+    yield workflow, Path(workflow.stdout.readline().strip())
     workflow.kill()
     workflow.communicate()
+
+
+def test_the_server_ends_with_a_workflow_that_ends_before_it_is_ready() -> None:
+    """It once stayed for ever, and with it the pipe of the workflow's messages."""
+    with started_workflow(0) as (workflow, path):
+        workflow.wait(SECONDS)
+        wait_for(lambda: not path.parent.exists())
+
+
+def test_the_server_ends_with_the_workflow() -> None:
+    with started_workflow(600) as (_, path):
+        wait_for(path.exists)
+        assert path.parent.stat().st_mode & 0o077 == 0, "others could run commands"
     wait_for(lambda: not path.parent.exists())
 
 

@@ -18,16 +18,17 @@ from sbs.warm import protocol
 PARENT_CHECK_SECONDS = 1.0
 
 
-def serve(path: Path, main: Callable[[], None]) -> None:
+def serve(path: Path, parent: int, main: Callable[[], None]) -> None:
     """Answer requests until the process that started this one is gone.
 
     Call it in a process without threads, after the imports.
 
     Args:
         path: socket to listen on; its folder must belong to this user alone.
+        parent: number of the process that started this one; it may be gone before this call.
         main: runs the command in ``sys.argv``.
     """
-    parent, sources = os.getppid(), _sources()
+    sources = _sources()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks need nobody to wait for them
     gc.freeze()  # a fork then shares these objects, instead of copying them when it collects
     with socket.socket(socket.AF_UNIX) as listener:

@@ -24,7 +24,7 @@ def start() -> None:
     path = Path(tempfile.mkdtemp(prefix="sbs-")) / "socket"
     os.environ[protocol.VARIABLE] = str(path)
     subprocess.Popen(
-        [command, "serve", str(path)],
+        [command, "serve", str(path), str(os.getpid())],
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # its threads would not be in the forks
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
