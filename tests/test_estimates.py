@@ -75,7 +75,7 @@ def finished(results: Path, run: str, slowness: float) -> None:
         Run("search", *names, json.loads(source.read_text())["settings"]), CPU
     )
     benchmark = results / "benchmarks" / "search" / f"{run}.tsv"
-    benchmark.parent.mkdir(parents=True)
+    benchmark.parent.mkdir(parents=True, exist_ok=True)
     benchmark.write_text(f"s\th:m:s\n{slowness * reference}\t0:00:10\n")
 
 
@@ -95,6 +95,14 @@ def test_estimates_follow_the_runs_most_like_a_job(tmp_path: Path) -> None:
     assert 3 < factors.pop("resnet20/dq/x") < 5  # all that ran here
     assert known.seconds(job(9, "collect")) == OTHER
     assert (known.finished, none.finished) == (2, 0)
+
+
+def test_a_run_during_which_the_machine_slept_does_not_count(tmp_path: Path) -> None:
+    for seed, slowness in enumerate([3, 400, 3]):
+        finished(tmp_path, f"resnet56/sbs/default/seed-{seed}", slowness)
+    known, none = (Estimates(folder, settings_of_digits) for folder in (tmp_path, tmp_path / "no"))
+    one = job(0, "search", "resnet56/sbs/default")
+    assert known.seconds(one) == pytest.approx(3 * none.seconds(one))
 
 
 def test_a_run_that_does_not_train_says_nothing_of_other_jobs(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 
 from sbs.errors import SBSError
 from sbs.plan.costs import CPU, EFFORTS, GPU, OTHER, OVERHEAD, Run, reference_seconds
@@ -33,10 +34,11 @@ class Estimates:
     """Seconds of each job.
 
     A finished run says how much slower than the reference this machine is at jobs of its kind. An
-    estimate is the reference cost times this factor, from the finished runs most like the job: of
-    the same row of the sheet (other seeds); else of the same rule, network and method; else of the
-    same rule and method on other networks; else of all training. A run that hardly trains, as a
-    pretraining that downloads its weights, tells nothing of other jobs' speed.
+    estimate is the reference cost times the median of these factors, of the finished runs most like
+    the job: of the same row of the sheet (other seeds); else of the same rule, network and method;
+    else of the same rule and method on other networks; else of all training. It is the median, so
+    that one run during which the machine slept does not count for hours. A run that hardly trains,
+    as a pretraining that downloads its weights, tells nothing of other jobs' speed.
 
     Attributes:
         speed: the reference machine.
@@ -57,7 +59,7 @@ class Estimates:
         self.speed = GPU if gpu else CPU
         self.finished = 0
         self._results, self._settings_of, self._threads = results, settings_of, threads
-        self._sums: defaultdict[tuple[str, ...], list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._factors: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
         self._references: dict[int, float] = {}
         for benchmark in sorted((results / BENCHMARKS).glob("**/*.tsv")):
             self._learn_from(benchmark)
@@ -98,15 +100,11 @@ class Estimates:
     def _add(self, key: Key, seconds: float, reference: float) -> None:
         self.finished += 1
         for group in _groups(key) if reference > LEAST else (key,):
-            self._sums[group][0] += seconds
-            self._sums[group][1] += reference
+            self._factors[group].append(seconds / reference)
 
     def _factor(self, key: Key) -> float:
-        known = next((group for group in _groups(key) if group in self._sums), None)
-        if known is None:
-            return 1.0
-        seconds, reference = self._sums[known]
-        return seconds / reference
+        known = next((group for group in _groups(key) if group in self._factors), None)
+        return 1.0 if known is None else median(self._factors[known])
 
     def _reference(self, job: PlannedJob) -> float:
         if job.id not in self._references:
