@@ -64,7 +64,10 @@ def _measured(row: pd.Series) -> str:
 
 def _sides(row: pd.Series, source: str) -> str:
     left, right = row.get(f"{source}_left"), row.get(f"{source}_right")
-    return f"{left:.4g} : {right:.4g} {row['unit']}" if _known(left) and _known(right) else ""
+    if left is None or right is None or not (_known(left) and _known(right)):
+        return ""
+    # The difference of two equal means can be 1e-15.
+    return " : ".join(f"{round(value, 9) + 0.0:.4g}" for value in (left, right)) + f" {row['unit']}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -39,6 +39,10 @@ DESIGN, NOT_RUN = "set by design", "not run at this scale"
 VERDICTS = (HOLDS, FAILS, CLOSE, DESIGN, NOT_RUN)
 
 
+ROUNDING = 1e-9
+"""Effects without noise that differ by less are equal."""
+
+
 def judge(
     claims: list[Claim], runs: pd.DataFrame, theory: pd.DataFrame, published: pd.DataFrame
 ) -> pd.DataFrame:
@@ -65,7 +69,8 @@ def judge(
         corrected = holm({name: one.row["p"] for name, one in members.items()})
         for name, one in members.items():
             one.row.update({"p_holm": corrected[name], "claims_in_family": len(members)})
-            one.row["verdict"] = verdict(one.claim, one.row["effect"], corrected[name])
+            exact = one.row["low"] == one.row["high"]
+            one.row["verdict"] = verdict(one.claim, one.row["effect"], corrected[name], exact=exact)
     return pd.DataFrame(rows).drop(columns="effect", errors="ignore")
 
 
@@ -87,11 +92,18 @@ def score(verdicts: pd.DataFrame) -> dict[str, int]:
     return {name: int((verdicts["verdict"] == name).sum()) for name in VERDICTS}
 
 
-def verdict(claim: Claim, effect: float, p_value: float) -> str:
-    """Verdict from the effect, on the scale of the test, and its corrected p-value."""
+def verdict(claim: Claim, effect: float, p_value: float, *, exact: bool) -> str:
+    """Verdict from the effect, on the scale of the test, and its corrected p-value.
+
+    Args:
+        claim: the claim.
+        effect: the measured effect.
+        p_value: of the hypothesis that the effect is the claim's bound.
+        exact: whether the effect has no noise. Then equality is enough for "at least" and "at
+            most", and too little for "more" and "less".
+    """
     rising = claim.relation in ("more", "at least")
-    if effect == claim.bound and p_value == 1:
-        # Equal without noise: enough for "at least" and "at most", not for "more" and "less".
+    if exact and math.isclose(effect, claim.bound, abs_tol=ROUNDING):
         return HOLDS if claim.value is not None else FAILS
     if p_value >= LEVEL:
         return CLOSE
