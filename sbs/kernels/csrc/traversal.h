@@ -103,7 +103,7 @@ void dispatch(at::ScalarType type, const F& f) {
 
 template <typename T>
 T* data(const Tensor& tensor) {
-  return static_cast<T*>(tensor.data_ptr());
+  return tensor.data_ptr<T>();  // refuses another type
 }
 
 template <typename T>
