@@ -18,7 +18,6 @@ from benchmarks.gpu_stages import run_stages, run_tests
 from benchmarks.kernel_check import DTYPES, cases, compare
 from benchmarks.measure import alternate, medians
 from benchmarks.steps import BATCH, VARIANTS, Network, make_step
-from sbs.config.settings import RuntimeSettings
 from sbs.errors import SBSError
 from sbs.provenance.files import atomic_write_text
 from sbs.provenance.records import git_revision, json_by_line, software_versions
@@ -190,8 +189,7 @@ def main(
 ) -> None:
     """Run the tests, the stages and the kernels on a GPU, time steps there, write one record."""
     try:
-        settings = RuntimeSettings(device=device, precision="fp32", channels_last=True)
-        chosen = choose_device(settings)
+        chosen = choose_device(device)
     except SBSError as error:
         raise SystemExit(
             "gpu-check: no CUDA device is usable on this machine; run it on one with an NVIDIA GPU"

@@ -36,7 +36,7 @@ Resume = Annotated[
     Path | None,
     typer.Option(help="Folder for the state of a run in progress; default: beside the record."),
 ]
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads, of all processes of torchrun.")]
 OfPaper = Annotated[int | None, typer.Option(help="Default: of the paper's dataset.")]
 Channels = Annotated[int, typer.Option(help="Colour channels of the image.")]
 Output = Annotated[Path, typer.Option(help="Where to write this output.")]
@@ -70,10 +70,12 @@ def pretrain(
     threads: Threads = 1,
 ) -> None:
     """Train the full-precision network, or take the checkpoint that the settings name."""
+    from sbs.runtime import processes
     from sbs.stages.pretrain import run
 
     job = _job("pretrain", network, "fp", "default", seed, scale, settings, record, resume, threads)
-    run(job, data, weights, record, data.parent)
+    with processes.joined():
+        run(job, data, weights, record, data.parent)
 
 
 @app.command()
@@ -95,10 +97,12 @@ def search(
     threads: Threads = 1,
 ) -> None:
     """Search the compression policy of a pretrained network."""
+    from sbs.runtime import processes
     from sbs.stages.search import run
 
     job = _job("search", network, method, variant, seed, scale, settings, record, resume, threads)
-    run(job, data, pretrained, policy, weights, record)
+    with processes.joined():
+        run(job, data, pretrained, policy, weights, record)
 
 
 @app.command()
@@ -118,10 +122,12 @@ def finetune(
     threads: Threads = 1,
 ) -> None:
     """Fine-tune the network of a policy, and measure it."""
+    from sbs.runtime import processes
     from sbs.stages.finetune import run
 
     job = _job("finetune", network, method, variant, seed, scale, settings, record, resume, threads)
-    run(job, data, policy, start, weights, record)
+    with processes.joined():
+        run(job, data, policy, start, weights, record)
 
 
 @app.command()
@@ -281,9 +287,10 @@ def _job(
     threads: int,
 ) -> Any:
     from sbs.config.scale import settings_from
+    from sbs.runtime import processes
     from sbs.stages.stage_run import Job
 
-    _use_threads(threads)
+    _use_threads(max(1, threads // processes.started()))
     resolved = settings_from(settings, stage, method)
     folder = resume or record.parent / "resume"
     return Job(network, method, variant, seed, scale, folder, resolved)

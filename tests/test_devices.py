@@ -65,7 +65,13 @@ def stage(name: str, scale: Scale, out: Path, method: str = "", **overrides: Any
     return words + (["--method", method] if method else [])
 
 
-RUNTIME = {"device": "cuda", "precision": "fp32", "channels_last": True}
+RUNTIME = {
+    "device": "cuda",
+    "precision": "fp32",
+    "channels_last": True,
+    "accumulation": 1,
+    "sync_batch_norm": True,
+}
 
 
 def device_of(out: Path) -> str:

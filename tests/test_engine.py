@@ -48,19 +48,28 @@ def settings(scale: Scale, **changes: Any) -> TrainSettings:
     return TrainSettings(**(kept | changes))
 
 
-def network() -> nn.Module:
+def network(dropout: float) -> nn.Module:
     torch.manual_seed(3)
-    return nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2))
+    return nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 2))
 
 
-def train(scale: Scale, folder: Path, epochs: int, identity: Any = "a", **changes: Any) -> Any:
+def train(
+    scale: Scale,
+    folder: Path,
+    epochs: int,
+    identity: Any = "a",
+    *,
+    accumulation: int = 1,
+    dropout: float = 0.3,
+    **changes: Any,
+) -> Any:
     chosen = settings(scale, epochs=epochs, schedule="constant", **changes)
-    task = Classification(network(), chosen)
+    task = Classification(network(dropout), chosen)
     progression = fit(
         task,
         Points(),
         chosen,
-        scale.runtime.model_copy(update={"precision": "fp32"}),
+        scale.runtime.model_copy(update={"precision": "fp32", "accumulation": accumulation}),
         device=CPU,
         seed=1,
         resume=folder,
@@ -78,6 +87,17 @@ def test_resumed_equals_uninterrupted_bit_for_bit(default_scale: Scale, tmp_path
         assert torch.equal(value, resumed.state_dict()[name]), name
     assert progression.interruptions == 1
     assert [entry["epoch"] for entry in progression.history] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 9])
+def test_parts_of_a_batch_add_up_to_it(default_scale: Scale, tmp_path: Path, parts: int) -> None:
+    """Also parts of different sizes: the batches have four points."""
+    whole, one = train(default_scale, tmp_path / "whole", 3, dropout=0)
+    added, other = train(default_scale, tmp_path / "parts", 3, dropout=0, accumulation=parts)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(added.state_dict()[name], value)
+    losses = [[entry["loss"] for entry in run.history] for run in (one, other)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 def test_state_of_another_identity_is_not_used(

@@ -46,8 +46,19 @@ def test_the_host_that_submits_decides_nothing(copy: Path, gpu: int) -> None:
 def test_an_edit_of_resources_reruns_nothing(copy: Path) -> None:
     goal = "results/runs/table1.csv"
     assert snakemake(copy, goal, PATH=with_stub(copy)).returncode == 0
-    edit(copy, "resources", gpu=1, mem_mb=9999, threads=2, minutes=MINUTES)
+    edit(copy, "resources", gpu=2, mem_mb=9999, threads=2, minutes=MINUTES)
     assert planned(copy, goal) == set()
+
+
+def test_with_several_gpus_torchrun_starts_a_process_for_each(copy: Path) -> None:
+    edit(copy, "resources", gpu=3)
+    # With the default profile's gpu=1, one job at a time has all of them.
+    for limit in ([], ["--resources", "gpu=3"]):
+        done = snakemake(copy, "results/runs/table1.csv", "-n", "-p", *limit)
+        assert done.returncode == 0, done.stdout + done.stderr
+        command = r"^ *Shell command: (.*)sbs (?:pretrain|search|finetune) "
+        commands = re.findall(command, done.stdout, re.MULTILINE)
+        assert set(commands) == {"torchrun --standalone --nproc-per-node 3 --no-python "}
 
 
 @pytest.mark.parametrize("path", SCALES, ids=lambda p: p.stem)

@@ -76,11 +76,20 @@ class DataSettings(Section):
 
 
 class RuntimeSettings(Section):
-    """How to compute. Nothing here is part of the method, but bf16 changes the numbers."""
+    """How to compute. Nothing here is part of the method, but some of it changes the numbers."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto: CUDA if there is one.")
     precision: Literal["fp32", "bf16"] = Field(description="bf16: autocast for the convolutions.")
     channels_last: bool = Field(description="Memory format of images and activations.")
+    accumulation: int = Field(
+        ge=1,
+        description="Parts of a batch that go through the network one after the other, for a "
+        "device with little memory. Batch norms and input gates see one part at a time.",
+    )
+    sync_batch_norm: bool = Field(
+        description="With several GPUs, batch norms take the statistics of the whole batch, so "
+        "that results do not depend on the number of GPUs. false: of each GPU's share; faster.",
+    )
 
 
 class StageMinutes(Section):
@@ -94,8 +103,8 @@ class StageMinutes(Section):
 class ResourceSettings(Section):
     """What a training job asks for. Nothing here changes a result, and an edit reruns nothing."""
 
-    threads: int = Field(ge=1, description="CPU threads.")
-    gpu: int = Field(ge=0, le=1, description="GPUs.")
+    threads: int = Field(ge=1, description="CPU threads, of all processes.")
+    gpu: int = Field(ge=0, description="GPUs of this machine; several: a process for each.")
     mem_mb: int = Field(ge=1, description="Memory in MB.")
     minutes: StageMinutes
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from sbs.data.augmentation import Augmentation
 from sbs.data.images import Dataset, ImageSet
-from sbs.data.interface import TrainingBatches
+from sbs.data.interface import TrainingBatches, batch_places
 from sbs.data.normalization import normalization_of
 from sbs.runtime.seeding import derive_seed
 
@@ -86,8 +86,7 @@ class TrainBatches(TrainingBatches):
         order, top, left, flipped = (
             part.to(device) for part in (numbers, drawn.top, drawn.left, drawn.flipped)
         )
-        for number in range(len(self)):
-            batch = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        for batch in self._places():
             crops = self._crops.take(order[batch], top[batch], left[batch])
             if self.augmentation.flip:
                 crops = _flip(crops, flipped[batch])
@@ -125,8 +124,7 @@ class EvalBatches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (B, C, H, W) as normalised float32, and labels (B,) as int64."""
-        for start in range(0, len(self._labels), self.batch_size):
-            batch = slice(start, start + self.batch_size)
+        for batch in batch_places(len(self._labels), self.batch_size):
             yield self._normalize(self._images[batch]), self._labels[batch]
 
 

@@ -9,7 +9,7 @@ of workers, nor on interruptions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from torchvision.transforms import functional as F
 
 from sbs.data.augmentation import Augmentation
 from sbs.data.image_files import FileSet
-from sbs.data.interface import TrainingBatches
+from sbs.data.interface import TrainingBatches, batch_places
 from sbs.data.normalization import PixelNormalization
 from sbs.errors import SBSError
 from sbs.runtime.seeding import derive_seed
@@ -116,7 +116,8 @@ class FileTrainBatches(TrainingBatches):
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
         order = torch.randperm(self.images, generator=generator)
         views = TrainViews(self._files, self._numbers(order), self._augmentation, self._seed, epoch)
-        yield from _batches(views, self.batch_size, self._normalize, self._device, self._workers)
+        places = self._places()
+        yield from _batches(views, places, self._normalize, self._device, self._workers)
 
 
 class FileEvalBatches:
@@ -142,7 +143,8 @@ class FileEvalBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (B, C, H, W) as normalised float32, and labels (B,) as int64."""
         views = EvalViews(self._files)
-        yield from _batches(views, self.batch_size, self._normalize, self._device, self._workers)
+        places = batch_places(len(views), self.batch_size)
+        yield from _batches(views, places, self._normalize, self._device, self._workers)
 
 
 def _train_view(image: Image.Image, side: int, augmentation: Augmentation) -> Image.Image:
@@ -173,15 +175,15 @@ def _pixels(view: Image.Image) -> Tensor:
 
 
 def _batches(
-    views: Views[View],
-    batch_size: int,
+    views: TrainViews | EvalViews,
+    places: Iterable[slice],
     normalize: PixelNormalization,
     device: torch.device,
     workers: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     loader = DataLoader(
         views,
-        batch_size=batch_size,
+        batch_sampler=[list(range(*batch.indices(len(views)))) for batch in places],
         num_workers=workers,
         collate_fn=_collated,
         pin_memory=device.type == "cuda",

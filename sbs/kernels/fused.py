@@ -26,6 +26,7 @@ from sbs.policy import Bitwidths
 from sbs.quantization import gates
 from sbs.quantization import peers as peer_quantizers
 from sbs.quantization import uniform as quantizer
+from sbs.runtime import processes
 
 WIDE = {
     torch.float32: torch.float32,
@@ -133,6 +134,18 @@ def gated_fake_quantize(x: Tensor, interval: Tensor, spec: QuantizerSpec) -> Qua
     return Quantized(y, raw, metrics, None)
 
 
+def shared_gated_fake_quantize(x: Tensor, interval: Tensor, spec: QuantizerSpec) -> Quantized:
+    """:func:`gated_fake_quantize` of a tensor of which each process has its share."""
+    options = {"bitwidths": spec.bitwidths, "signed": spec.signed}
+    own = reference(x, _metrics, **options)(x, interval)
+    elements = own.new_full((1,), x.numel())
+    sums = processes.total(torch.cat([own * elements, elements]))
+    metrics = sums[:-1] / sums[-1]
+    function = reference(x, _gated_values, **options)
+    y, raw = function(x, interval, spec.thresholds, metrics)
+    return Quantized(y, raw, metrics, None)
+
+
 def _quantize(x: Tensor, interval: Tensor, *, bits: int, signed: bool) -> Tensor:
     v = quantizer.effective_interval(interval)
     return quantizer.fake_quantize(_wide(x), v, bits, signed=signed).to(x.dtype)
@@ -149,6 +162,25 @@ def _gated_quantize(
     v = quantizer.effective_interval(interval)
     y, raw, metrics = gates.gated_fake_quantize(_wide(x), v, thresholds, bitwidths, signed=signed)
     return y.to(x.dtype), raw, metrics
+
+
+def _metrics(x: Tensor, interval: Tensor, *, bitwidths: Bitwidths, signed: bool) -> Tensor:
+    v = quantizer.effective_interval(interval)
+    return gates.metrics_of(_wide(x), v, bitwidths, signed=signed)
+
+
+def _gated_values(
+    x: Tensor,
+    interval: Tensor,
+    thresholds: Tensor,
+    metrics: Tensor,
+    *,
+    bitwidths: Bitwidths,
+    signed: bool,
+) -> tuple[Tensor, Tensor]:
+    v = quantizer.effective_interval(interval)
+    y, raw = gates.gated_values(_wide(x), v, thresholds, metrics, bitwidths, signed=signed)
+    return y.to(x.dtype), raw
 
 
 def _fixed_point(x: Tensor, step: Tensor, largest: Tensor, *, signed: bool) -> Tensor:

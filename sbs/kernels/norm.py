@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from sbs.kernels import autograd as functions
 from sbs.kernels import build as native
 from sbs.kernels.fused import WIDE, Quantized, QuantizerSpec
+from sbs.kernels.shared_norm import SharedBatchNorm
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Norm:
         training: use the statistics of the batch.
         momentum: weight of the batch in the running statistics.
         eps: added to the variance.
+        shared: in training, use the statistics of the batches of all processes.
     """
 
     weight: Tensor
@@ -34,6 +36,7 @@ class Norm:
     training: bool
     momentum: float
     eps: float
+    shared: bool = False
 
 
 def joins_norm(raw: Tensor) -> bool:
@@ -83,16 +86,12 @@ def norm_quantize(
 
 def norm_reference(raw: Tensor, norm: Norm, residual: Tensor | None, *, relu: bool) -> Tensor:
     """Input of the quantizer, computed by PyTorch's own functions."""
-    x = F.batch_norm(
-        raw,
-        norm.running_mean,
-        norm.running_var,
-        norm.weight,
-        norm.bias,
-        norm.training,
-        norm.momentum,
-        norm.eps,
-    )
+    operands = norm.weight, norm.bias
+    running = norm.running_mean, norm.running_var
+    if norm.training and norm.shared:
+        x: Tensor = SharedBatchNorm.apply(raw, *operands, *running, norm.momentum, norm.eps)
+    else:
+        x = F.batch_norm(raw, *running, *operands, norm.training, norm.momentum, norm.eps)
     if residual is not None:
         x = x + residual
     return F.relu(x) if relu else x

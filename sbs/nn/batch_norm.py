@@ -25,18 +25,31 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
 
     The gates multiply scale and shift, which costs nothing per pixel. The output of a pruned filter
     is zero.
+
+    Attributes:
+        private: only one quantized layer reads the output, with at most a ReLU in between.
+        shared: in training, take the statistics of the batches of all processes.
     """
 
-    def __init__(self, channels: int, *, private: bool, device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        private: bool,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         """Create it without a gate; :meth:`gate_by` adds one.
 
         Args:
             channels: C.
             private: only one quantized layer reads the output, with at most a ReLU in between.
             device: device of the input.
+            dtype: type of the parameters.
         """
-        super().__init__(channels, device=device)
+        super().__init__(channels, device=device, dtype=dtype)
         self.private = private
+        self.shared = False
         # In a list the gate is not registered as a submodule; it belongs to its convolution.
         self._gates: list[tuple[FilterGate, bool]] = []
 
@@ -49,7 +62,8 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         # With running statistics the kernel has no backward pass.
-        if norm_kernels.joins_norm(x) and self.training == torch.is_grad_enabled():
+        joins = norm_kernels.joins_norm(x) and not self.shared
+        if joins and self.training == torch.is_grad_enabled():
             return Pending(self, x)  # type: ignore[return-value]
         return norm_kernels.norm_reference(x, self.operation(), None, relu=False)
 
@@ -70,7 +84,27 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
             self.training,
             self.momentum if self.momentum is not None else 0.0,
             self.eps,
+            self.shared,
         )
+
+
+def share_statistics(model: nn.Module) -> None:
+    """Let all batch norms take the statistics of the batches of all processes, in place.
+
+    Parameters and buffers stay the same tensors.
+    """
+    for name, norm in list(model.named_modules()):
+        if isinstance(norm, nn.BatchNorm2d) and not isinstance(norm, GatedBatchNorm2d):
+            new = GatedBatchNorm2d(norm.num_features, private=False, device=norm.weight.device)
+            new.eps, new.momentum = norm.eps, norm.momentum
+            new.weight, new.bias = norm.weight, norm.bias
+            for buffer, value in norm.named_buffers():
+                setattr(new, buffer, value)
+            new.train(norm.training)
+            model.set_submodule(name, new)
+            norm = new
+        if isinstance(norm, GatedBatchNorm2d):
+            norm.shared = True
 
 
 _ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__}

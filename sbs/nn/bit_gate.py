@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from sbs.kernels import fused as kernels
-from sbs.nn.batch_norm import Pending, Values
+from sbs.nn.batch_norm import Pending, Values, tensor
 from sbs.nn.quantizers import inputs
 from sbs.policy import Bitwidths
 from sbs.quantization import gates
+from sbs.runtime import processes
 
 
 class BitGate(nn.Module):
@@ -24,20 +25,29 @@ class BitGate(nn.Module):
 
     frozen: Tensor | None
 
-    def __init__(self, bitwidths: Bitwidths, *, device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        bitwidths: Bitwidths,
+        *,
+        of_batch: bool,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         """Start with all gates open.
 
         Args:
             bitwidths: K nesting bitwidths.
+            of_batch: whether the tensor is one of a batch, of which each process has its share.
             device: device of the tensor.
+            dtype: type of the tensor's interval.
         """
         super().__init__()
-        self.bitwidths = bitwidths
+        self.bitwidths, self.of_batch = bitwidths, of_batch
         count = len(bitwidths) - 1
-        self.thresholds = nn.Parameter(torch.zeros(count, device=device))
+        self.thresholds = nn.Parameter(torch.zeros(count, device=device, dtype=dtype))
         self.register_buffer("frozen", None, persistent=False)
         self.loss_aware = True
-        self.gates: Tensor = torch.ones(count, device=device)
+        self.gates: Tensor = torch.ones(count, device=device, dtype=dtype)
         self._guess = bitwidths.highest
 
     def freeze(self, bits: int) -> None:
@@ -53,7 +63,9 @@ class BitGate(nn.Module):
         thresholds: Tensor = self.thresholds
         felt = thresholds if self.loss_aware else thresholds.detach()
         spec = kernels.QuantizerSpec(felt, self.bitwidths, signed, self._guess)
-        if isinstance(x, Pending):
+        if self.of_batch and processes.count() > 1:
+            result = kernels.shared_gated_fake_quantize(tensor(x), interval, spec)
+        elif isinstance(x, Pending):
             result = x.quantized(interval, spec)
         else:
             result = kernels.gated_fake_quantize(x, interval, spec)

@@ -54,16 +54,17 @@ class FilterGate(nn.Module):
         metric: Metric,
         placement: Placement,
         device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.filters = filters
         self.group_size = group_size
         self.metric = metric
         self.placement = placement
-        self.threshold = nn.Parameter(torch.zeros((), device=device))
+        self.threshold = nn.Parameter(torch.zeros((), device=device, dtype=dtype))
         self.register_buffer("frozen", None, persistent=False)
         self.loss_aware = True
-        self.hold(torch.ones(-(-filters // group_size), device=device))
+        self.hold(torch.ones(-(-filters // group_size), device=device, dtype=dtype))
 
     def update(self, weight: Tensor) -> None:
         """Compute the gates of this iteration from the convolution's weights."""

@@ -7,6 +7,7 @@ They add the parameters ``weight_interval`` and ``activation_interval`` (v_w and
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -78,9 +79,9 @@ class _Quantized(nn.Module):
         self.weight_gate: BitGate | None = None
         self.activation_gate: BitGate | None = None
         if bitwidths is not None:
-            device = self.weight.device
-            self.weight_gate = BitGate(bitwidths, device=device)
-            self.activation_gate = BitGate(bitwidths, device=device)
+            gate = partial(BitGate, bitwidths, device=self.weight.device, dtype=self.weight.dtype)
+            self.weight_gate = gate(of_batch=False)
+            self.activation_gate = gate(of_batch=True)
         self.filter_gate: FilterGate | None = None
         # In a list the gates are not registered as submodules; they belong to their convolution.
         self._gates_of_outputs: list[FilterGate] = []

@@ -40,6 +40,7 @@ class RunRecord(BaseModel):
     the record. ``normalization``: mean and standard deviation of each channel of the images.
     ``found``, ``found_cost``, ``landing_flips``: the policy of a search before its landing step,
     its cost in the unit of ``target``, and the number of decisions that landing changed.
+    ``threads``: of each of the ``processes``, which each have a GPU if there are several.
     ``open_shares``: share of its last steps in which each gate was open, by kind and layer.
     """
 
@@ -63,6 +64,7 @@ class RunRecord(BaseModel):
     versions: dict[str, str]
     device: str
     threads: int
+    processes: int = 1
     bops: float
     full_precision_bops: float
     memory_bytes: float

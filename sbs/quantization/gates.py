@@ -126,9 +126,30 @@ def gated_fake_quantize(
         quantized values shaped like ``x``; the K-1 gates before nesting, differentiable in the
         thresholds; the K-1 metrics, without gradient.
     """
-    z = normalize_weight(x, interval) if signed else normalize_activation(x, interval)
-    metrics = quantization_metrics(z, bitwidths).detach()
-    gates = binary_gate(metrics, thresholds)
-    shared = recompose(*decompose(z, bitwidths), gates)
-    values = interval * (2 * shared - 1) if signed else interval * shared
+    metrics = metrics_of(x, interval, bitwidths, signed=signed)
+    values, gates = gated_values(x, interval, thresholds, metrics, bitwidths, signed=signed)
     return values, gates, metrics
+
+
+def metrics_of(x: Tensor, interval: Tensor, bitwidths: Bitwidths, *, signed: bool) -> Tensor:
+    """The K-1 metrics of a tensor, without gradient; arguments of :func:`gated_fake_quantize`."""
+    return quantization_metrics(_normalized(x, interval, signed), bitwidths).detach()
+
+
+def gated_values(
+    x: Tensor,
+    interval: Tensor,
+    thresholds: Tensor,
+    metrics: Tensor,
+    bitwidths: Bitwidths,
+    *,
+    signed: bool,
+) -> tuple[Tensor, Tensor]:
+    """Values and gates of :func:`gated_fake_quantize`, with the K-1 metrics given."""
+    gates = binary_gate(metrics, thresholds)
+    shared = recompose(*decompose(_normalized(x, interval, signed), bitwidths), gates)
+    return interval * (2 * shared - 1) if signed else interval * shared, gates
+
+
+def _normalized(x: Tensor, interval: Tensor, signed: bool) -> Tensor:
+    return normalize_weight(x, interval) if signed else normalize_activation(x, interval)

@@ -6,23 +6,34 @@ import platform
 import resource
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 
 from sbs.config.settings import RuntimeSettings
 from sbs.errors import SBSError
+from sbs.runtime import processes
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 
-def choose_device(settings: RuntimeSettings) -> torch.device:
-    """The device that the settings ask for.
+def choose_device(wanted: Device) -> torch.device:
+    """The device to compute on; each process of a job has a GPU of its own.
+
+    Args:
+        wanted: ``runtime.device`` of the settings; ``auto``: CUDA if there is one.
 
     Raises:
-        SBSError: the settings ask for ``cuda`` and there is none.
+        SBSError: ``cuda`` is asked for and there is none.
     """
-    if settings.device == "cuda" and not torch.cuda.is_available():
+    if wanted == "cuda" and not torch.cuda.is_available():
         raise SBSError("runtime.device: cuda, but no CUDA device is usable; set auto or cpu")
-    use_cuda = settings.device != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if use_cuda else "cpu")
+    use_cuda = wanted != "cpu" and torch.cuda.is_available()
+    if not use_cuda or processes.count() == 1:
+        return torch.device("cuda" if use_cuda else "cpu")
+    device = torch.device("cuda", processes.device_index())
+    torch.cuda.set_device(device)
+    return device
 
 
 def autocast(settings: RuntimeSettings, device: torch.device) -> AbstractContextManager[object]:

@@ -9,13 +9,16 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sbs.runtime import processes
+
 T = TypeVar("T")
 
 
 class Reporter:
     """Progress of one training job, on standard error.
 
-    A log gets one line per epoch. A terminal also gets a bar for the current epoch.
+    A log gets one line per epoch. A terminal also gets a bar for the current epoch. Of several
+    processes, only the first one writes.
     """
 
     def __init__(self, title: str) -> None:
@@ -24,7 +27,7 @@ class Reporter:
 
     def steps(self, batches: Iterable[T], total: int, epoch: int, epochs: int) -> Iterator[T]:
         """Yield ``batches``; show a bar if standard error is a terminal."""
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or not processes.is_first():
             yield from batches
             return
         columns = (
@@ -40,5 +43,7 @@ class Reporter:
 
     def line(self, text: str) -> None:
         """Write one line immediately."""
+        if not processes.is_first():
+            return
         self.console.print(f"{self.title}: {text}", markup=False)
         sys.stderr.flush()

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sbs.config.settings import FinetuneSettings, RuntimeSettings, check_precision
+from sbs.config.settings import FinetuneSettings, check_precision
 from sbs.data.dataset_files import load_dataset
 from sbs.data.feeding import eval_batches
 from sbs.data.images import Dataset
@@ -62,8 +62,7 @@ def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) 
 
     Images are normalised as the file says; if it says nothing, as in the dataset.
     """
-    runtime = RuntimeSettings(device="auto", precision="fp32", channels_last=True)
-    device = choose_device(runtime)
+    device = choose_device("auto")
     dataset = load_dataset(data)
     model = _network(network, dataset, weights, policy)
     normalization = checkpoints.read_normalization(weights)

@@ -15,6 +15,7 @@ from sbs.cost.exact import policy_cost
 from sbs.policy import FULL_PRECISION, Policy, uniform_policy
 from sbs.provenance.files import sha256_of_file, sha256_of_text
 from sbs.provenance.records import RunRecord, git_revision, software_versions
+from sbs.runtime import processes
 from sbs.runtime.device import device_name, peak_memory_bytes
 from sbs.stages.stage_run import StageRun
 from sbs.training.state import Progression, discard
@@ -30,6 +31,8 @@ def finish(
 ) -> None:
     """Write the record of a stage after its other outputs, and remove the state of the run.
 
+    Of several processes, the first one writes. Times and memory are its own.
+
     Args:
         stage: the stage.
         policy: bitwidths and kept filters of its network.
@@ -38,6 +41,8 @@ def finish(
         record: file of the record.
         outcome: fields of :class:`sbs.provenance.records.RunRecord` that only this stage has.
     """
+    if not processes.is_first():
+        return
     digests = {os.path.relpath(path, record.parent): sha256_of_file(path) for path in outputs}
     run_record(stage, policy, progression, outputs=digests, **outcome).save(record)
     discard(stage.job.resume)
@@ -83,8 +88,9 @@ def run_record(
         versions=software_versions(),
         device=device_name(stage.device),
         threads=torch.get_num_threads(),
+        processes=processes.count(),
         wall_seconds=progression.seconds,
-        device_hours=progression.seconds / 3600,
+        device_hours=progression.seconds / 3600 * processes.count(),
         peak_memory_bytes=peak_memory_bytes(stage.device),
         interruptions=progression.interruptions,
         history=progression.history,

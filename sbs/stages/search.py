@@ -8,7 +8,7 @@ from sbs.config.settings import SearchSettings
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.registry.methods import Method, method
-from sbs.runtime import checkpoints
+from sbs.runtime import checkpoints, processes
 from sbs.stages.recording import finish
 from sbs.stages.stage_run import Job, StageRun
 
@@ -36,7 +36,8 @@ def run(
     result: SearchResult = chosen.load()(context_of(stage, chosen))
     stage.save_weights(result.state, weights)
     shapes = {shape.name: shape.weight_shape for shape in stage.shapes}
-    result.policy.with_shapes(shapes).save(policy)
+    if processes.is_first():
+        result.policy.with_shapes(shapes).save(policy)
     finish(
         stage,
         result.policy,

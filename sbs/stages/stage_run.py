@@ -24,7 +24,7 @@ from sbs.provenance.code import source_digest
 from sbs.provenance.files import sha256_of_file
 from sbs.registry.code import stage_modules
 from sbs.registry.costs import cost_model
-from sbs.runtime import checkpoints
+from sbs.runtime import checkpoints, processes
 from sbs.runtime.device import choose_device
 from sbs.runtime.progress import Reporter
 from sbs.runtime.seeding import derive_seed, seed_everything, use_deterministic_algorithms
@@ -78,7 +78,7 @@ class StageRun:
         inputs = {**inputs, **_cost_file(resource)}
         self.data_settings = self.section("data", DataSettings)
         self.runtime = self.section("runtime", RuntimeSettings)
-        self.device = choose_device(self.runtime)
+        self.device = choose_device(self.runtime.device)
         use_deterministic_algorithms(self.device)
         self.dataset = load_dataset(data).holding_out(self.data_settings.held_out)
         if self.dataset.name != self.data_settings.dataset:
@@ -134,8 +134,12 @@ class StageRun:
             self.dataset = self.dataset.normalized_by(normalization, source)
 
     def save_weights(self, state: Mapping[str, Tensor], path: Path) -> None:
-        """Write weights, with the normalisation of the images they were trained on."""
-        checkpoints.save_weights(state, path, self.dataset.normalization)
+        """Write weights, with the normalisation of the images they were trained on.
+
+        Of several processes, the first one writes.
+        """
+        if processes.is_first():
+            checkpoints.save_weights(state, path, self.dataset.normalization)
 
     def train_batches(self, batch_size: int) -> TrainingBatches:
         """Batches of augmented training images."""

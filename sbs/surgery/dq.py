@@ -88,7 +88,7 @@ def layer_bits(
     handles = [recorder.watch(name, module) for name, module in model.named_modules()]
     training = model.training
     with torch.no_grad():
-        model.eval()(torch.zeros(1, *image, device=next(model.parameters()).device))
+        model.eval()(next(model.parameters()).new_zeros(1, *image))
     model.train(training)
     for handle in handles:
         if handle is not None:

@@ -183,6 +183,7 @@ def _add_filter_gate(
         metric=metric,
         placement=placement,
         device=layer.weight.device,
+        dtype=layer.weight.dtype,
     )
     layer.filter_gate = gate
     space.filter_gates[prunable.layer] = gate

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sbs.runtime import processes
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -28,17 +30,19 @@ def evaluate(
 
     Args:
         model: network on ``device``; left in evaluation mode.
-        batches: images (B, C, H, W) and labels (B,) on ``device``.
+        batches: images (B, C, H, W) and labels (B,) on ``device``; of several processes, each
+            gives its share.
         device: device of model and batches.
     """
     model.eval()
     hits = torch.zeros(2, dtype=torch.long, device=device)
-    images_seen = 0
+    seen = 0
     for images, labels in batches:
         logits = model(images)
         ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
         hit = ranked == labels[:, None]
         hits += torch.stack([hit[:, 0].sum(), hit.any(dim=1).sum()])
-        images_seen += len(labels)
-    top1, top5 = (100 * hits.double() / images_seen).tolist()
-    return Accuracy(top1, top5)
+        seen += len(labels)
+    counts = processes.total(torch.cat([hits, hits.new_tensor([seen])]))
+    first, among_five, images_in_all = counts.tolist()
+    return Accuracy(100 * first / images_in_all, 100 * among_five / images_in_all)

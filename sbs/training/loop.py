@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,11 +20,12 @@ from torch.optim import SGD, Optimizer
 
 from sbs.config.settings import RuntimeSettings, TrainSettings
 from sbs.errors import SBSError
-from sbs.provenance.files import directory_lock
+from sbs.runtime import processes
 from sbs.runtime.device import autocast, synchronize
 from sbs.runtime.progress import Reporter
 from sbs.runtime.seeding import derive_seed, seed_everything
-from sbs.training.state import Progression, read_state, write_state
+from sbs.training.spread import mean_images, parts, spread, without_average
+from sbs.training.state import Progression, read_state, training_lock, write_state
 
 
 class Batches(Protocol):
@@ -36,7 +39,11 @@ class Batches(Protocol):
 
 
 class Task(Protocol):
-    """The part of the training that a stage defines."""
+    """The part of the training that a stage defines.
+
+    All that learns is in ``model``. A step with several parts of a batch calls ``before_forward``
+    and ``loss`` for each of them.
+    """
 
     model: nn.Module
     optimizers: Sequence[Optimizer]
@@ -120,12 +127,15 @@ def fit(
     Raises:
         SBSError: the loss is not finite, or another process trains in ``resume``.
     """
-    with directory_lock(resume):
+    with training_lock(resume):
         progression = _resume(task, resume, identity, reporter)
+        loss_of = spread(_Loss(task), runtime, device)
         for epoch in range(progression.epoch, train.epochs):
             started = time.perf_counter()
             seed_everything(derive_seed(seed, "epoch", epoch))
-            losses = _train_epoch(task, batches, train, runtime, device, epoch, reporter)
+            run = _Epoch(task, loss_of, train, runtime, device, seed, epoch)
+            losses = run.train(batches, reporter)
+            processes.equalize(list(task.model.buffers()))
             synchronize(device)
             seconds = time.perf_counter() - started
             loss = _finite_mean(losses, task.model, reporter.title, epoch)
@@ -139,34 +149,64 @@ def fit(
     return progression
 
 
-def _train_epoch(
-    task: Task,
-    batches: Batches,
-    train: TrainSettings,
-    runtime: RuntimeSettings,
-    device: torch.device,
-    epoch: int,
-    reporter: Reporter,
-) -> Tensor:
-    steps = len(batches)
-    losses = torch.empty(steps, device=device)
-    task.model.train()
-    shown = reporter.steps(batches.epoch(epoch), steps, epoch, train.epochs)
-    for step, (images, labels) in enumerate(shown):
-        factor = learning_rate_factor(train, epoch + step / steps)
-        for optimizer in task.optimizers:
-            for group in optimizer.param_groups:
-                if "initial_lr" in group:  # other groups keep their rate
-                    group["lr"] = group["initial_lr"] * factor
-            optimizer.zero_grad(set_to_none=True)
-        task.before_forward(epoch * steps + step)
-        with autocast(runtime, device):
-            loss = task.loss(images, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for optimizer in task.optimizers:
-            optimizer.step()
-        losses[step] = loss.detach()
-    return losses
+class _Loss(nn.Module):
+    """The loss of a task as a module: of all its parameters, those of the cost term too."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.model, self._task = task.model, task
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        return self._task.loss(images, labels)
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """One epoch of training; arguments as for :func:`fit`."""
+
+    task: Task
+    loss_of: nn.Module
+    settings: TrainSettings
+    runtime: RuntimeSettings
+    device: torch.device
+    seed: int
+    epoch: int
+
+    def train(self, batches: Batches, reporter: Reporter) -> Tensor:
+        """Train on all batches; return the loss of each, (steps)."""
+        steps = len(batches)
+        losses = torch.empty(steps, device=self.device)
+        self.task.model.train()
+        shown = reporter.steps(batches.epoch(self.epoch), steps, self.epoch, self.settings.epochs)
+        for step, (images, labels) in enumerate(shown):
+            factor = learning_rate_factor(self.settings, self.epoch + step / steps)
+            for optimizer in self.task.optimizers:
+                for group in optimizer.param_groups:
+                    if "initial_lr" in group:  # other groups keep their rate
+                        group["lr"] = group["initial_lr"] * factor
+                optimizer.zero_grad(set_to_none=True)
+            losses[step] = self._add_gradients(images, labels, self.epoch * steps + step)
+            for optimizer in self.task.optimizers:
+                optimizer.step()
+        return processes.total(losses) / processes.count()
+
+    def _add_gradients(self, images: Tensor, labels: Tensor, iteration: int) -> Tensor:
+        """Gradients of the mean loss of a batch; return this process's part of it."""
+        whole = mean_images(labels)
+        losses = []
+        pending = min(self.runtime.accumulation, len(labels))
+        for some, their_labels in parts(images, labels, pending):
+            pending -= 1
+            self.task.before_forward(iteration)
+            with without_average(self.loss_of) if pending else nullcontext():
+                with (
+                    autocast(self.runtime, self.device),
+                    processes.own_noise(self.device, self.seed, iteration, pending),
+                ):
+                    loss = self.loss_of(some, their_labels) * (len(their_labels) / whole)
+                loss.backward()
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
 
 
 def _finite_mean(losses: Tensor, model: nn.Module, title: str, epoch: int) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import torch
 
 from sbs.config.scale import canonical_json
 from sbs.errors import SBSError
-from sbs.provenance.files import atomic_write, sha256_of_text
+from sbs.provenance.files import atomic_write, directory_lock, sha256_of_text
+from sbs.runtime import processes
 from sbs.runtime.progress import Reporter
 
 STATE_VERSION = 3
@@ -36,7 +38,7 @@ class Progression:
 def write_state(
     content: dict[str, Any], resume: Path, identity: dict[str, Any], progression: Progression
 ) -> None:
-    """Write the state of a run, atomically.
+    """Write the state of a run, atomically; of several processes, the first one does.
 
     Args:
         content: tensors, numbers, strings, lists, tuples and dicts.
@@ -44,6 +46,8 @@ def write_state(
         identity: everything that decides the result.
         progression: progress of the run.
     """
+    if not processes.is_first():
+        return
     state = {
         "version": STATE_VERSION,
         "identity": canonical_json(identity),
@@ -82,6 +86,15 @@ def read_state(
 def state_path(resume: Path, identity: dict[str, Any]) -> Path:
     """File of the state. Its name contains a digest of the identity, so states never mix."""
     return resume / f"state-{sha256_of_text(canonical_json(identity))[:16]}.pt"
+
+
+def training_lock(resume: Path) -> AbstractContextManager[None]:
+    """Hold a lock on the folder of a state, for all processes of a job.
+
+    Raises:
+        SBSError: another job trains there.
+    """
+    return directory_lock(resume) if processes.is_first() else nullcontext()
 
 
 def discard(resume: Path) -> None:

@@ -25,7 +25,7 @@ rule pretrain:
         scale=scale.scale,
         code=code("pretrain"),
     shell:
-        "sbs pretrain --network {wildcards.network} --seed {wildcards.seed}"
+        "{launcher}sbs pretrain --network {wildcards.network} --seed {wildcards.seed}"
         " --scale {params.scale} --settings {params.settings:q} --data {input.data}"
         " --weights {output.weights} --record {output.record} --threads {threads}"
         " > {log} 2>&1"
@@ -59,7 +59,7 @@ rule search:
         ),
         code=code("search"),
     shell:
-        "sbs search --network {wildcards.network} --method {wildcards.method}"
+        "{launcher}sbs search --network {wildcards.network} --method {wildcards.method}"
         " --variant {wildcards.variant} --seed {wildcards.seed} --scale {params.scale}"
         " --settings {params.settings:q} --data {input.data} {params.pretrained}"
         " --policy {output.policy} --weights {output.weights} --record {output.record}"
@@ -90,7 +90,7 @@ rule finetune:
         scale=scale.scale,
         code=code("finetune"),
     shell:
-        "sbs finetune --network {wildcards.network} --method {wildcards.method}"
+        "{launcher}sbs finetune --network {wildcards.network} --method {wildcards.method}"
         " --variant {wildcards.variant} --seed {wildcards.seed} --scale {params.scale}"
         " --settings {params.settings:q} --data {input.data} --policy {input.policy}"
         " --start {input.start} --weights {output.weights} --record {output.record}"

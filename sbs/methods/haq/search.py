@@ -26,11 +26,12 @@ from sbs.methods.haq.agent import Agent
 from sbs.methods.haq.calibration import Calibration
 from sbs.methods.haq.environment import Bits, PrecisionEnv
 from sbs.policy import ENDS_BITS, LayerPolicy, Policy
-from sbs.provenance.files import directory_lock
+from sbs.runtime import processes
 from sbs.runtime.device import autocast
 from sbs.runtime.seeding import derive_seed, seed_everything
 from sbs.surgery.networks import plain_state, quantized_network
-from sbs.training.state import Progression, read_state, write_state
+from sbs.training.spread import mean_images, spread
+from sbs.training.state import Progression, read_state, training_lock, write_state
 
 REWARD_SCALE = 0.1
 """Reward per percentage point of accuracy."""
@@ -53,7 +54,7 @@ def search(context: SearchContext) -> SearchResult:
         target,
         proposals.reward,
     )
-    with directory_lock(context.resume):
+    with training_lock(context.resume):
         bits, progression = run_episodes(env, settings, context)
     state = plain_state(proposals.network(bits))
     return SearchResult(proposals.policy(bits), state, target, progression)
@@ -122,7 +123,7 @@ class Proposals:
         generator = torch.Generator().manual_seed(derive_seed(context.seed, "images"))
         order = torch.randperm(context.batches.images, generator=generator)
         self.batches = context.batches.part(order[: settings.images])
-        images, _ = next(iter(self.batches.epoch(0)))
+        images = self.batches.first_images()
         signed = context.spec.signed_inputs(context.model)
         self.calibration = Calibration(context.model, images, signed)
         self.full_accuracy = self._accuracy_of_full_precision()
@@ -153,7 +154,8 @@ class Proposals:
 
     def accuracy(self, bits: Bits) -> float:
         """Training accuracy in percent over one epoch of fine-tuning."""
-        model = self.network(bits).train()
+        model, device = self.network(bits).train(), self.context.device
+        network = spread(model, self.context.runtime, device)
         optimizer = SGD(
             model.parameters(),
             lr=self.settings.learning_rate,
@@ -161,21 +163,21 @@ class Proposals:
             weight_decay=WEIGHT_DECAY,
             fused=True,
         )
-        hits = torch.zeros((), dtype=torch.long, device=self.context.device)
+        hits = torch.zeros((), dtype=torch.long, device=device)
         for images, labels in self.batches.epoch(0):
             optimizer.zero_grad(set_to_none=True)
-            with autocast(self.context.runtime, self.context.device):
-                logits: Tensor = model(images).float()
-            F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
+            with autocast(self.context.runtime, device):
+                logits: Tensor = network(images).float()
+            loss = F.cross_entropy(logits, labels) * (len(labels) / mean_images(labels))
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             hits += (logits.argmax(1) == labels).sum()
-        return 100 * float(hits) / self.batches.images
+        return 100 * float(processes.total(hits)) / self.batches.images
 
     @torch.no_grad()
     def _accuracy_of_full_precision(self) -> float:
         model = self.context.model.eval()
-        hits = sum(
-            int((model(images).argmax(1) == labels).sum())
-            for images, labels in self.batches.epoch(0)
-        )
-        return 100 * hits / self.batches.images
+        hits = torch.zeros((), dtype=torch.long, device=self.context.device)
+        for images, labels in self.batches.epoch(0):
+            hits += (model(images).argmax(1) == labels).sum()
+        return 100 * float(processes.total(hits)) / self.batches.images

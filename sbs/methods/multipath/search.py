@@ -108,7 +108,7 @@ class MultiPathTask:
             self.penalty = SteeredPenalty(
                 start, target, settings.ramp, 0.0, self._logit_total, device
             )
-        self._iteration = 0
+        self._iteration, self._steered = 0, -1
 
     @property
     def trains_logits(self) -> bool:
@@ -141,7 +141,10 @@ class MultiPathTask:
         if not self.trains_logits:
             return entropy
         likely = self.space.expected_cost(self.space.probabilities())
-        penalty = self.penalty(likely, self._logit_progress())
+        if self._iteration != self._steered:  # else it is another part of the same batch
+            self._steered = self._iteration
+            self.penalty(likely, self._logit_progress())
+        penalty = self.penalty.value
         cost = self.space.expected_cost(self.space.mixtures())
         return entropy + (penalty * cost.log()).to(entropy.dtype)
 

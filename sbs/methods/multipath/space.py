@@ -15,6 +15,7 @@ from sbs.methods.penalty import BAND
 from sbs.nn.multipath import MultiPathConv2d, QuantizedPath, multipath_layers
 from sbs.policy import ENDS_BITS, Bitwidths, LayerPolicy, Policy, uniform_policy
 from sbs.registry.costs import cost_model
+from sbs.runtime import processes
 from sbs.runtime.seeding import derive_seed
 from sbs.surgery.intervals import fit_intervals, fit_paths, sample_inputs
 from sbs.surgery.layers import layer_options
@@ -123,12 +124,13 @@ class MultiPathSpace:
         saved = {name: value.clone() for name, value in self.model.named_buffers()}
         self.model.train()
         hits = sum(
-            int((self.model(images).argmax(1) == labels).sum())
+            (self.model(images).argmax(1) == labels).sum()
             for images, labels in batches.epoch(context.settings.epochs)
         )
+        assert isinstance(hits, Tensor)
         for name, value in self.model.named_buffers():
             value.copy_(saved[name])
-        return hits / batches.images
+        return int(processes.total(hits)) / batches.images
 
 
 def sample_policies(

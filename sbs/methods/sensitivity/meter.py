@@ -19,11 +19,13 @@ from sbs.methods.context import SearchContext
 from sbs.methods.sensitivity import SensitivitySettings
 from sbs.methods.sensitivity.allocation import changed
 from sbs.policy import Policy, uniform_policy
+from sbs.runtime import processes
 from sbs.runtime.device import autocast, synchronize
 from sbs.runtime.seeding import derive_seed
 from sbs.surgery.intervals import fit_intervals, sample_inputs
 from sbs.surgery.networks import quantized_layers, quantized_network
 from sbs.training.loop import learning_rate_factor, sgd
+from sbs.training.spread import mean_images, spread
 
 INTERVAL = {"weight_bits": "weight_interval", "activation_bits": "activation_interval"}
 
@@ -112,12 +114,14 @@ class Meter:
         context, model = self.context, model.train()
         schedule = self._schedule()
         optimizer = sgd([{"params": list(model.parameters())}], schedule)
+        network = spread(model, context.runtime, context.device)
         for step, (images, labels) in enumerate(_first(steps, self.training)):
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * learning_rate_factor(schedule, step / steps)
             optimizer.zero_grad(set_to_none=True)
             with autocast(context.runtime, context.device):
-                loss = F.cross_entropy(model(images).float(), labels)
+                loss = F.cross_entropy(network(images).float(), labels)
+            loss = loss * (len(labels) / mean_images(labels))
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         synchronize(context.device)
@@ -133,7 +137,7 @@ class Meter:
         total = torch.zeros((), dtype=torch.float64, device=self.context.device)
         for images, labels in self.aside.epoch(0):
             total += F.cross_entropy(model(images), labels, reduction="sum")
-        return float(total) / self.aside.images
+        return float(processes.total(total)) / self.aside.images
 
 
 def _first(steps: int, batches: TrainingBatches) -> Iterator[tuple[Tensor, Tensor]]:

@@ -24,10 +24,9 @@ from sbs.methods.sensitivity import SensitivitySettings
 from sbs.methods.sensitivity.allocation import allocate, benefits
 from sbs.methods.sensitivity.meter import Lowered, Meter
 from sbs.policy import uniform_policy
-from sbs.provenance.files import directory_lock
 from sbs.surgery.networks import plain_state
 from sbs.surgery.search import Side
-from sbs.training.state import Progression, read_state, write_state
+from sbs.training.state import Progression, read_state, training_lock, write_state
 
 SIDES = get_args(Side)
 
@@ -41,7 +40,7 @@ def search(context: SearchContext) -> SearchResult:
     target = context.target_cost()
     if target is None:
         raise SBSError("search.target: sensitivity needs a target; give for example '3-bit'")
-    with directory_lock(context.resume):
+    with training_lock(context.resume):
         progression = _measure_all(context)
     bitwidths = context.settings.bitwidths
     lowest = uniform_policy(context.spec.name, context.layer_names, bitwidths.lowest)

@@ -13,8 +13,10 @@ from torch.optim import SGD, Adam, Optimizer
 from sbs.config.settings import SearchSettings
 from sbs.methods.penalty import FixedPenalty, SteeredPenalty
 from sbs.methods.single_path.shares import OpenShares
+from sbs.runtime import processes
 from sbs.surgery.search import GateState, SearchSpace
 from sbs.training.loop import sgd
+from sbs.training.spread import mean_images
 
 GateCost: TypeAlias = Callable[[GateState], Tensor]
 """The cost of gates, a scalar."""
@@ -61,7 +63,7 @@ class SearchTask:
         self.optimizers: Sequence[Optimizer] = _optimizers(self.model, sides, settings)
         self.shares = OpenShares(space, settings.share_window * steps)
         self.settled = False
-        self._iteration = 0
+        self._iteration, self._noted = 0, -1
         self._last: dict[str, Tensor] = {}
 
     def before_forward(self, iteration: int) -> None:
@@ -81,15 +83,22 @@ class SearchTask:
         entropy = F.cross_entropy(self.model(images).float(), labels)
         state = self.space.state()
         cost = self.cost(state)
+        if self._iteration != self._noted:  # else it is another part of the same batch
+            self._noted = self._iteration
+            share = len(labels) / mean_images(labels)
+            self._follow(entropy.detach() * share, cost.detach(), state)
+        return entropy + (self._last["penalty"] * cost.log()).to(entropy.dtype)
+
+    def _follow(self, entropy: Tensor, cost: Tensor, state: GateState) -> None:
+        """Let λ and the shares of time open follow the gates of this iteration."""
         progress = self._iteration / self.steps
-        penalty = self.penalty.value if self.settled else self.penalty(cost.detach(), progress)
-        self._last = {"entropy": entropy.detach(), "cost": cost.detach(), "penalty": penalty}
+        penalty = self.penalty.value if self.settled else self.penalty(cost, progress)
+        self._last = {"entropy": entropy, "cost": cost, "penalty": penalty}
         if not self.settled:
             self.shares.update(state)
             self._look(progress)
         if self._iteration % max(1, self.steps // TRAJECTORY_POINTS) == 0:
             self._note()
-        return entropy + (penalty * cost.log()).to(entropy.dtype)
 
     def _look(self, progress: float) -> None:
         """Steer the policy that the search would end with into the band, and then stay at it."""
@@ -109,7 +118,7 @@ class SearchTask:
         return {
             "cost": float(self._last["cost"]),
             "penalty": float(self.penalty.value),
-            "entropy": float(self._last["entropy"]),
+            "entropy": float(processes.total(self._last["entropy"]) / processes.count()),
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""Training that is spread over the processes of a job, and over parts of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sbs.config.settings import RuntimeSettings
+from sbs.nn.batch_norm import share_statistics
+from sbs.runtime import processes
+
+
+def spread(module: nn.Module, runtime: RuntimeSettings, device: torch.device) -> nn.Module:
+    """A module whose backward pass averages the gradients over the processes of the job.
+
+    Its output must depend on all that gets a gradient. So a loss with terms besides the network's
+    output has to be the output itself.
+
+    Args:
+        module: network or loss, on the device; its batch norms are changed.
+        runtime: whether batch norms take the statistics of all processes.
+        device: device of the module.
+    """
+    if processes.count() == 1:
+        return module
+    if runtime.sync_batch_norm:
+        share_statistics(module)
+    return DistributedDataParallel(
+        module,
+        device_ids=[device] if device.type == "cuda" else None,
+        forward_sync_buffers=False,
+        # Some take turns: gates of weights and of inputs, paths and logits.
+        find_unused_parameters=True,
+    )
+
+
+def without_average(module: nn.Module) -> AbstractContextManager[None]:
+    """Let gradients add up in each process; a backward pass outside of this averages the sums."""
+    return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
+
+
+def parts(images: Tensor, labels: Tensor, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """A batch in at most ``number`` parts of nearly equal size."""
+    number = min(number, len(labels))
+    return zip(images.tensor_split(number), labels.tensor_split(number), strict=True)
+
+
+def mean_images(labels: Tensor) -> Tensor | int:
+    """Images of a batch that a process has on average.
+
+    A process weighs the mean loss of some of its images by their number over this one. Then the
+    average over the processes, of the sum over the parts, is the mean over the whole batch.
+    """
+    if processes.count() == 1:
+        return len(labels)
+    own = torch.full((), len(labels), device=labels.device)
+    return processes.total(own) / processes.count()
