@@ -38,7 +38,7 @@ endif
 
 EXHIBITS := $(basename $(notdir $(wildcard notebooks/*.py)))
 
-.PHONY: $(EXHIBITS) tables help environment plan report repro pull test check bench bench-snapshot evidence gpu-check gpu-check-snapshot lock schema snapshot restore
+.PHONY: $(EXHIBITS) tables imagenet-sample help environment plan report repro pull test check bench bench-snapshot evidence gpu-check gpu-check-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -64,6 +64,9 @@ tables: environment
 theory: environment
 	$(RUN) snakemake --cores all --configfile $(CONFIG) -- \
 	  $(addprefix exhibit_,theory fig2 fig3 packing search_space)
+
+imagenet-sample: environment
+	$(RUN) snakemake --cores all --configfile config/imagenet-sample.yaml -- exhibit_sample
 
 plan: environment
 	@$(RUN) snakemake --dry-run --quiet rules --cores all --configfile $(CONFIG) -- \

@@ -154,7 +154,7 @@ def test_every_section_of_the_scale_is_watched_by_the_stage_that_reads_it() -> N
     for name, sections in STAGES.items():
         needed = {*sections, *(peers if name == "search" else ())}
         if name != "fetch":
-            needed |= {"scale", "results", "networks", "seeds", "tables"}
+            needed |= {"scale", "results", "networks", "seeds", "tables", "network_options"}
         assert needed == watched[name], name
     # What jobs ask for changes no result.
     assert set(Scale.model_fields) - {"resources"} <= set().union(*watched.values())

@@ -124,7 +124,7 @@ def _experiment(
     try:
         network(row["network"])
         searched(row["method"])
-        options = parse_overrides(row["options"])
+        options = scale.options_of(row["network"]) | parse_overrides(row["options"])
         for stage in ("search", "finetune"):
             stage_settings(scale, stage, options, row["method"])
     except SBSError as error:

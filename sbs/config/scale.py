@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from sbs.config.fields import Networks, Seeds
+from sbs.config.fields import NetworkName, Networks, Seeds
 from sbs.config.settings import (
     DataSettings,
     FinetuneSettings,
@@ -63,6 +63,11 @@ class Scale(Section):
     tables: dict[str, TableSettings] = Field(
         {}, description="Tables and figures with fewer runs than the sheet and seeds give them."
     )
+    network_options: dict[NetworkName, dict[str, Any]] = Field(
+        {},
+        description="Options for all rows of a network, with dotted keys such as finetune.epochs; "
+        "those of a row come first.",
+    )
     data: DataSettings
     runtime: RuntimeSettings
     resources: ResourceSettings
@@ -81,10 +86,25 @@ class Scale(Section):
                 raise ValueError(str(error)) from error
         return value
 
+    def options_of(self, network: str) -> dict[str, Any]:
+        """Options of all rows of a network, with dotted keys."""
+        return self.network_options.get(network, {})
+
     def seeds_of(self, table: str) -> Seeds:
         """The seeds of the runs of a table or figure."""
         known = self.tables.get(table)
         return self.seeds[: known.seeds] if known is not None else self.seeds
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Scale:
+        for network, options in self.network_options.items():
+            for key in options:
+                section, _, name = key.partition(".")
+                if name not in type(getattr(self, section, self)).model_fields:
+                    raise ValueError(
+                        f"network_options.{network}: {key}: no such key in this file; correct it"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _check_gpu(self) -> Scale:

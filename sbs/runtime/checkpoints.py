@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -63,7 +65,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict: a file of :func:`save_weights`, or a public checkpoint without code.
 
     Our own files are checked against their checksum and the run record beside them. Public files
-    are safetensors or PyTorch files; the settings can give their digest, see :func:`obtain`.
+    are safetensors, npz or PyTorch files; the settings can give their digest, see :func:`obtain`.
 
     Raises:
         SBSError: the file is missing, damaged, or contains more than tensors.
@@ -76,14 +78,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _read_public(path: Path) -> dict[str, Tensor]:
-    """A public state dict: safetensors, or a PyTorch file without code."""
+    """A public state dict: safetensors, NumPy's npz, or a PyTorch file without code."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:  # refuses pickled objects
+                return {name: torch.from_numpy(arrays[name]) for name in arrays}
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise SBSError(f"{path}: no such weights file") from error
-    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
+    except (SafetensorError, OSError, RuntimeError, EOFError, BadZipFile) as error:
         raise SBSError(f"{path}: damaged weights file ({error}); {REMEDY}") from error
     except Exception as error:  # pickle errors have no common base class
         raise SBSError(f"{path}: does not contain only weights ({error})") from error

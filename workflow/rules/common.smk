@@ -75,7 +75,7 @@ def lift_rate_limit():
 def settings_of(stage, wildcards):
     """The settings of a stage, with the row's options."""
     key = tuple(wildcards.get(name) for name in ("network", "method", "variant"))
-    options = rows[key].options if key in rows else {}
+    options = rows[key].options if key in rows else scale.options_of(key[0])
     return stage_settings(scale, stage, options, wildcards.get("method", ""))
 
 
