@@ -3,6 +3,7 @@
 #   make NAME                  any other table or figure, by its notebook: notebooks/NAME.py
 #   make plan TABLE=table1     what a table still needs, and how long it takes; without TABLE: everything
 #   make tables                every table and figure
+#   make imagenet-sample       a few steps of everything on real images of ImageNet
 #   make theory                the paper's statements checked, Figures 2 and 3, packing, search spaces
 #   make report                one HTML page of everything made so far: results/report.html
 #   make repro                 everything at the default scale, cached by DVC

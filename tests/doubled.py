@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sbs.data.batches import EvalBatches, TrainBatches
+from sbs.data.file_batches import FileEvalBatches, FileTrainBatches
 from sbs.runtime import processes
 from sbs.stages import finetune, pretrain, search
 from sbs.stages.stage_run import Job, StageRun
@@ -44,12 +45,20 @@ def main() -> None:
 def _use_double_precision() -> None:
     """Networks and images in double precision."""
     plain_init = StageRun.__init__
-    for batches, name in ((TrainBatches, "epoch"), (EvalBatches, "__iter__")):
+    for batches, name in (
+        (TrainBatches, "epoch"),
+        (EvalBatches, "__iter__"),
+        (FileTrainBatches, "epoch"),
+        (FileEvalBatches, "__iter__"),
+    ):
         setattr(batches, name, _doubled(getattr(batches, name)))
 
     def init(self: StageRun, *args: Any, **options: Any) -> None:
         plain_init(self, *args, **options)
         self.model.double()
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout):  # each process draws its own
+                module.p = 0.0
 
     StageRun.__init__ = init  # type: ignore[method-assign]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 from sbs.data.dataset_files import load_dataset
@@ -25,6 +26,10 @@ from sbs.surgery.intervals import fit_intervals, sample_inputs
 from sbs.surgery.layers import leaf_layers
 from sbs.surgery.networks import quantized_layers, quantized_network
 from sbs.training.evaluation import evaluate
+from tests.test_workflow import copy as workflow_copy
+from tests.test_workflow import snakemake
+
+__all__ = ["workflow_copy"]
 
 CPU = torch.device("cpu")
 SAMPLE, WEIGHTS = "imagenet-sample", "mobilenetv2_imagenet_dequantized.npz"
@@ -127,3 +132,20 @@ def test_full_precision_and_fixed_bits_classify_the_sample(
     assert full > 82, found
     assert eight > 76, found
     assert same.float().mean() > 0.97, found
+
+
+@pytest.mark.end_to_end
+def test_the_workflow_runs_on_the_sample(dataset: Dataset, workflow_copy: Path) -> None:
+    """One row of ``make imagenet-sample``: from public weights to a table without accuracies."""
+    if not (Path(os.environ.get("SBS_WEIGHTS_DIR", "")) / WEIGHTS).is_file():
+        pytest.skip(f"SBS_WEIGHTS_DIR names no folder with {WEIGHTS}")
+    path = workflow_copy / "config" / "imagenet-sample.yaml"
+    scale = yaml.safe_load(path.read_text())
+    scale["tables"]["sample"] = {"rows": ["sbs/latency"]}
+    path.write_text(yaml.safe_dump(scale))
+    done = snakemake(workflow_copy, "--configfile", str(path), "--", "exhibit_sample")
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (workflow_copy / "results" / "imagenet-sample" / "sample.md").read_text()
+    assert "SBS" in text
+    assert "bitfusion-latency" in text
+    assert "top" not in text

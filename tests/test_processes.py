@@ -16,14 +16,18 @@ import psutil
 import pytest
 import torch
 
-from sbs.config.scale import Scale, canonical_json, stage_settings
+from sbs.config.scale import Scale, canonical_json, load_scale, stage_settings
 from sbs.data import interface
+from sbs.data.fetch import fetch
 from sbs.errors import SBSError
+from sbs.networks import build_network
 from sbs.runtime import processes
+from sbs.runtime.checkpoints import save_weights
 from sbs.runtime.tensor_files import read_tensors
 from tests.conftest import ROOT
 from tests.test_engine import rounds_done, shortened
 
+SAMPLE = "imagenet-sample"
 BIN = Path(sys.executable).parent
 SECONDS = 240.0
 TWO = [str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "2"]
@@ -47,7 +51,15 @@ class Runs:
     def __init__(self, scale: Scale, data: Path, folder: Path) -> None:
         self.scale, self.data, self.folder = scale, data, folder
 
-    def run(self, start: list[str], stage: str, method: str, name: str, *inputs: Path) -> Path:
+    def run(
+        self,
+        start: list[str],
+        stage: str,
+        method: str,
+        name: str,
+        *inputs: Path,
+        network: str = "resnet20",
+    ) -> Path:
         """Run a stage; return the folder of its outputs."""
         out = self.folder / name
         out.mkdir()
@@ -57,7 +69,7 @@ class Runs:
         files = [self.data, *inputs]
         files += [out / "policy.json"] if stage == "search" else []
         files += [out / "weights.safetensors", out / "record.json"]
-        words = [WORKER, stage, "resnet20", method, str(settings), str(out / "resume")]
+        words = [WORKER, stage, network, method, str(settings), str(out / "resume")]
         words += map(str, files)
         environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
         subprocess.run([*start, *words], env=environment, check=True, timeout=SECONDS)
@@ -114,6 +126,30 @@ def test_two_processes_decide_as_one(runs: Runs, pretrained: Path, method: str) 
         found = one / "policy.json", one / "weights.safetensors"
         one = runs.run([sys.executable], "finetune", method, "finetune-one", *found)
         assert_alike(one, runs.run(TWO, "finetune", method, "finetune-two", *found))
+
+
+def test_two_processes_decide_as_one_on_images_of_imagenet(tmp_path: Path) -> None:
+    """MobileNetV2, two steps on sixteen image files."""
+    if not (Path(os.environ.get("SBS_DATA_DIR", "")) / SAMPLE).is_dir():
+        pytest.skip(f"SBS_DATA_DIR names no folder with {SAMPLE}")
+    fetch(SAMPLE, tmp_path / "data.safetensors")
+    model = build_network("mobilenet_v2", 1000)
+    save_weights(model.state_dict(), tmp_path / "weights.safetensors")
+    scale = load_scale(ROOT / "config" / "imagenet-sample.yaml")
+    changes = {
+        "data": scale.data.model_copy(update={"held_out": 984}),
+        "search": scale.search.model_copy(update={"batch_size": 8}),
+    }
+    of_files = Runs(scale.model_copy(update=changes), tmp_path / "data.safetensors", tmp_path)
+    one, two = (
+        of_files.run(
+            *(start, "search", "sbs", name, tmp_path / "weights.safetensors"),
+            network="mobilenet_v2",
+        )
+        for start, name in (([sys.executable], "one"), (TWO, "two"))
+    )
+    assert (one / "policy.json").read_text() == (two / "policy.json").read_text()
+    assert_alike(one, two)
 
 
 @pytest.mark.parametrize("method", ["sbs", "dnas"])

@@ -38,6 +38,7 @@ def test_every_key_is_explained(path: Path) -> None:
     content = yaml.safe_load(path.read_text())
     keys = set(content)
     of_tables = content.pop("tables", {}).values()  # their names are no keys
+    content.pop("network_options", {})  # nor are networks, and their keys are those of sections
     for section in (*content.values(), *of_tables):
         if isinstance(section, dict):
             keys |= set(section)
@@ -125,3 +126,32 @@ def test_bad_config_is_refused_by_a_dry_run_in_one_line(
     assert done.returncode != 0
     [line] = [text for text in (done.stdout + done.stderr).splitlines() if message in text]
     assert "config/" in line
+
+
+def test_options_of_a_network_come_before_those_of_its_rows(tmp_path: Path) -> None:
+    content = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    content["network_options"] = {"resnet56": {"finetune.epochs": 99, "search.group_size": 1}}
+    path, sheet = tmp_path / "scale.yaml", tmp_path / "sheet.tsv"
+    path.write_text(yaml.safe_dump(content))
+    rows = ("resnet20\tsbs", "resnet56\tsbs", "resnet56\tsbs_p")
+    options = ("", "search.group_size=2", "")
+    lines = (f"{row}\tdefault\ttable1\t{one}\n" for row, one in zip(rows, options, strict=True))
+    content["networks"] = ["resnet20", "resnet56"]
+    path.write_text(yaml.safe_dump(content))
+    sheet.write_text(SHEET + "".join(lines))
+    found = [row.options for row in load_experiments(sheet, load_scale(path), TABLES)]
+    assert found == [
+        {},
+        {"finetune.epochs": 99, "search.group_size": 2},
+        {"finetune.epochs": 99, "search.group_size": 1},
+    ]
+
+
+@pytest.mark.parametrize("key", ["finetune.epoch", "epochs", "tables.table1", "scale"])
+def test_a_wrong_option_of_a_network_is_named(tmp_path: Path, key: str) -> None:
+    content = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    content["network_options"] = {"resnet56": {key: 3}}
+    path = tmp_path / "scale.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(SBSError, match=rf"scale.yaml: .*network_options\.resnet56: {key}: no such"):
+        load_scale(path)

@@ -16,6 +16,7 @@ from sbs.results.collect import collect, write_runs
 from sbs.results.landing import ALL, landing_table
 from sbs.results.rendering import ONE_RUN, rendering
 from sbs.results.rows import Row
+from sbs.results.sample import what_ran
 from sbs.results.tables import table5, table_of_runs
 from tests.conftest import ROOT
 
@@ -351,3 +352,14 @@ def test_the_rendering_says_its_scale(scale: str, dataset: str, words: str) -> N
     assert words in text
     assert "90.00 ± 0.00 (2)" in text
     assert "68.1 ± 0.3" in text
+
+
+def test_the_table_of_a_sample_has_times_and_costs_and_no_accuracy() -> None:
+    runs = pd.read_csv(ROOT / "results" / "measured" / "digits" / "runs" / "table6.csv")
+    table = what_ran(runs)
+    assert len(table) == len(runs)
+    assert not [name for name in table if "top" in name]
+    energy = table[table["target of"] == "bitfusion-energy"]
+    found = runs[runs["resource"].eq("bitfusion-energy") & runs["target"].notna()]
+    assert sorted(energy["energy (mJ)"]) == pytest.approx(sorted(1000 * found["energy_joules"]))
+    assert set(table["method"]) >= {"SBS", "Random bits"}

@@ -100,7 +100,8 @@ class Scale(Section):
         for network, options in self.network_options.items():
             for key in options:
                 section, _, name = key.partition(".")
-                if name not in type(getattr(self, section, self)).model_fields:
+                known = getattr(self, section, None)
+                if not isinstance(known, BaseModel) or name not in type(known).model_fields:
                     raise ValueError(
                         f"network_options.{network}: {key}: no such key in this file; correct it"
                     )

@@ -5,20 +5,19 @@ from __future__ import annotations
 import pandas as pd
 
 from sbs.registry.methods import methods
+from sbs.results.quantities import COSTS
+from sbs.results.rendering import COSTS as COST_COLUMNS
 from sbs.results.rows import label
 
-COLUMNS = {
+SHOWN_COSTS = ("bops", "bitfusion-latency", "bitfusion-energy")
+OTHERS = {
     "search_seconds": "search (s)",
     "train_seconds": "fine-tuning (s)",
-    "bops_m": "BOPs (M)",
-    "bop_ratio": "ratio",
-    "latency_ms": "latency (ms)",
-    "energy_mj": "energy (mJ)",
     "resource": "target of",
     "found_over_target": "found / target",
     "landing_flips": "flips",
 }
-"""Column of the table -> heading."""
+"""Column of the runs -> heading."""
 
 
 def what_ran(runs: pd.DataFrame) -> pd.DataFrame:
@@ -28,15 +27,19 @@ def what_ran(runs: pd.DataFrame) -> pd.DataFrame:
         runs: rows of :func:`sbs.results.collect.collect`.
 
     Returns:
-        ``network``, ``method``, ``variant`` and the columns of :data:`COLUMNS`. BOPs are in
-        millions, ``ratio`` is that of full precision over them.
+        ``network``, ``method``, ``variant``; the costs of :data:`SHOWN_COSTS` in the units of other
+        tables; and the columns of :data:`OTHERS`, where ``target of`` is the cost that the search
+        had a target for.
     """
-    known = methods()
-    table = runs.assign(
-        bops_m=runs["bops"] / 1e6,
-        order=[known[name].order for name in runs["method"]],
-        label=[label(str(name)) for name in runs["method"]],
-        resource=runs["resource"].where(runs["target"].notna()),
-    ).sort_values(["network", "order", "variant"], ignore_index=True)
-    chosen = table[["network", "label", "variant", *COLUMNS]]
-    return chosen.rename(columns={"label": "method", **COLUMNS})
+    order = runs["method"].map({name: known.order for name, known in methods().items()})
+    searched = runs["resource"].where(runs["target"].notna())
+    sorted_runs = runs.assign(order=order, resource=searched).sort_values(
+        ["network", "order", "variant", "seed"], ignore_index=True
+    )
+    names = sorted_runs["method"].map(lambda name: label(str(name)))
+    table = sorted_runs[["network"]].assign(method=names, variant=sorted_runs["variant"])
+    for resource in SHOWN_COSTS:
+        quantity = COSTS[resource]
+        values = sorted_runs[quantity.column] / quantity.scale
+        table[COST_COLUMNS[resource].heading] = values
+    return table.assign(**{name: sorted_runs[column] for column, name in OTHERS.items()})
