@@ -40,14 +40,18 @@ figure_path = "results/fig4.svg"
 # %%
 import pandas as pd
 
-from sbs.plots.figure4 import draw_figure4, figure4_points
+from sbs.plots.tradeoff import draw, panels_of_figure4, points_of
 from sbs.plots.trajectory import save_svg
+from sbs.results.published import published_dataset
 
-runs = pd.read_csv(runs_path)
-points = figure4_points(runs, pd.read_csv(published_path))
+runs, published = pd.read_csv(runs_path), pd.read_csv(published_path)
+panels = panels_of_figure4(runs)
+paper = panels
+points = points_of(runs, published, panels, paper)
 points.to_csv(csv_path, index=False)
 points
 
 # %%
-figure = draw_figure4(points, runs["network"].iloc[0], runs["dataset"].iloc[0])
+measured_on = runs["dataset"].iloc[0]
+figure = draw(points, panels, paper, measured_on, published_dataset(published, "table1"))
 save_svg(figure, figure_path)

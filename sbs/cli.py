@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ import typer
 from sbs.errors import SBSError
 from sbs.runtime import allocator
 from sbs.warm.client import run_in_server
+from sbs.warm.torchrun import replace_by_torchrun
 
 app = typer.Typer(
     name="sbs",
@@ -32,11 +34,9 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 ScaleName = Annotated[str, typer.Option(help="Name of the scale; recorded.")]
 Settings = Annotated[str, typer.Option(help="A scale file, or the stage's sections as JSON.")]
 Data = Annotated[Path, typer.Option(help="Dataset file that `sbs fetch` wrote.")]
-Resume = Annotated[
-    Path | None,
-    typer.Option(help="Folder for the state of a run in progress; default: beside the record."),
-]
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads, of all processes of torchrun.")]
+Resume = Annotated[Path | None, typer.Option(help="Folder of its state; default: by the record.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads, of all processes.")]
+Processes = Annotated[int, typer.Option(min=1, help="They divide batches, with a GPU each.")]
 OfPaper = Annotated[int | None, typer.Option(help="Default: of the paper's dataset.")]
 Channels = Annotated[int, typer.Option(help="Colour channels of the image.")]
 Output = Annotated[Path, typer.Option(help="Where to write this output.")]
@@ -68,14 +68,11 @@ def pretrain(
     seed: Seed = 0,
     scale: ScaleName = "by-hand",
     threads: Threads = 1,
+    processes: Processes = 1,
 ) -> None:
     """Train the full-precision network, or take the checkpoint that the settings name."""
-    from sbs.runtime import processes
-    from sbs.stages.pretrain import run
-
     job = _job("pretrain", network, "fp", "default", seed, scale, settings, record, resume, threads)
-    with processes.joined():
-        run(job, data, weights, record, data.parent)
+    _run("pretrain", job, data, weights, record, data.parent)
 
 
 @app.command()
@@ -95,14 +92,11 @@ def search(
     seed: Seed = 0,
     scale: ScaleName = "by-hand",
     threads: Threads = 1,
+    processes: Processes = 1,
 ) -> None:
     """Search the compression policy of a pretrained network."""
-    from sbs.runtime import processes
-    from sbs.stages.search import run
-
     job = _job("search", network, method, variant, seed, scale, settings, record, resume, threads)
-    with processes.joined():
-        run(job, data, pretrained, policy, weights, record)
+    _run("search", job, data, pretrained, policy, weights, record)
 
 
 @app.command()
@@ -120,14 +114,11 @@ def finetune(
     seed: Seed = 0,
     scale: ScaleName = "by-hand",
     threads: Threads = 1,
+    processes: Processes = 1,
 ) -> None:
     """Fine-tune the network of a policy, and measure it."""
-    from sbs.runtime import processes
-    from sbs.stages.finetune import run
-
     job = _job("finetune", network, method, variant, seed, scale, settings, record, resume, threads)
-    with processes.joined():
-        run(job, data, policy, start, weights, record)
+    _run("finetune", job, data, policy, start, weights, record)
 
 
 @app.command()
@@ -154,14 +145,12 @@ def export(
     sizes: Annotated[Path | None, typer.Option(help="JSON file for the sizes.")] = None,
 ) -> None:
     """Write a compressed network as packed integers with their scales, and print its sizes."""
-    from dataclasses import asdict
-
     from sbs.provenance.files import atomic_write_text
     from sbs.stages.export import run
 
     found = run(policy, weights, output)
     if sizes is not None:
-        atomic_write_text(sizes, json.dumps(asdict(found)))
+        atomic_write_text(sizes, json.dumps(vars(found)))
     typer.echo(
         f"weights {found.claimed / 1e3:.1f} KB by the cost model, {found.packed / 1e3:.1f} KB "
         f"packed; file {found.file / 1e3:.1f} KB"
@@ -200,9 +189,7 @@ def cost(
     classes: OfPaper = None,
     image_size: OfPaper = None,
     channels: Channels = 3,
-    resource: Annotated[
-        list[str] | None, typer.Option(help="Cost models; default: bops and memory.")
-    ] = None,
+    resource: Annotated[list[str] | None, typer.Option(help="Default: bops, memory.")] = None,
 ) -> None:
     """Print the cost of a network, layer by layer and in total."""
     from sbs.cost.report import DEFAULT, print_cost
@@ -214,16 +201,12 @@ def cost(
 def cost_table(
     network: ThisNetwork,
     output: Output,
-    bits: Annotated[
-        list[int] | None, typer.Option(min=1, max=32, help="Candidates; default: 2, 4 and 8.")
-    ] = None,
+    bits: Annotated[list[int] | None, typer.Option(min=1, max=32, help="Default: 2 4 8.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Sizes of a prunable layer.")] = 4,
     classes: OfPaper = None,
     image_size: OfPaper = None,
     channels: Channels = 3,
-    resource: Annotated[
-        str | None, typer.Option(help="Cost model to fill in; default: costs stay empty.")
-    ] = None,
+    resource: Annotated[str | None, typer.Option(help="Cost to fill in; default: none.")] = None,
 ) -> None:
     """List the layers to measure on your device, as a table for `search.resource: table:FILE`."""
     from sbs.cost.template import BITS, write_template
@@ -258,6 +241,7 @@ def serve(
 
 def main() -> None:
     """Entry point: the command runs in the workflow's server if there is one, else here."""
+    replace_by_torchrun(sys.argv)
     status = run_in_server(sys.argv)
     if status is not None:
         sys.exit(status)
@@ -287,13 +271,21 @@ def _job(
     threads: int,
 ) -> Any:
     from sbs.config.scale import settings_from
-    from sbs.runtime import processes
+    from sbs.runtime.processes import started
     from sbs.stages.stage_run import Job
 
-    _use_threads(max(1, threads // processes.started()))
+    _use_threads(max(1, threads // started()))
     resolved = settings_from(settings, stage, method)
     folder = resume or record.parent / "resume"
     return Job(network, method, variant, seed, scale, folder, resolved)
+
+
+def _run(stage: str, job: Any, *files: Path | None) -> None:
+    """Run a stage, together with the other processes of the job."""
+    from sbs.runtime.processes import joined
+
+    with joined():
+        import_module(f"sbs.stages.{stage}").run(job, *files)
 
 
 def _use_threads(threads: int) -> None:

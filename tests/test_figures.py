@@ -7,11 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from sbs.errors import SBSError
-from sbs.plots.figure4 import draw_figure4
 from sbs.plots.rewards import reward_curve
 from sbs.plots.theory import draw_error_bound
+from sbs.plots.tradeoff import draw as draw_tradeoff
+from sbs.plots.tradeoff import panels_of_figure4, points_of
 from sbs.plots.trajectory import save_svg, search_trajectory
 from sbs.provenance.records import RunRecord
 from sbs.theory import error_bound
@@ -64,12 +66,19 @@ def test_a_record_without_rewards_is_refused(record: RunRecord) -> None:
         reward_curve(record)
 
 
+def figure4() -> Figure:
+    runs = pd.read_csv(MEASURED / "runs" / "fig4.csv")
+    panels = panels_of_figure4(runs)
+    points = points_of(runs, pd.read_csv(ROOT / "config" / "published.csv"), panels, panels)
+    return draw_tradeoff(points, panels, panels, "digits", "cifar100")
+
+
 @pytest.mark.parametrize("name", ["trajectory", "fig2", "fig4"])
 def test_a_figure_is_the_same_file_each_time(name: str, record: RunRecord, tmp_path: Path) -> None:
     draw = {
         "trajectory": lambda: search_trajectory(record),
         "fig2": lambda: draw_error_bound(error_bound.table()),
-        "fig4": lambda: draw_figure4(pd.read_csv(MEASURED / "fig4.csv"), "resnet56", "digits"),
+        "fig4": figure4,
     }[name]
     for path in ("a.svg", "b.svg"):
         figure = draw()

@@ -171,7 +171,7 @@ def test_a_batch_in_parts_is_one_step_of_the_penalty(
 
 def command(scale: Scale, data: Path, pretrained: Path, out: Path) -> list[str]:
     """A search of two processes, in single precision."""
-    words = [*TWO, "--no-python", str(BIN / "sbs"), "search"]
+    words = [str(BIN / "sbs"), "search", "--processes", "2"]
     words += ["--network", "resnet20", "--method", "sbs", "--threads", "2"]
     words += ["--settings", canonical_json(stage_settings(scale, "search", {}, "sbs"))]
     words += ["--data", str(data), "--pretrained", str(pretrained / "weights.safetensors")]

@@ -50,15 +50,15 @@ def test_an_edit_of_resources_reruns_nothing(copy: Path) -> None:
     assert planned(copy, goal) == set()
 
 
-def test_with_several_gpus_torchrun_starts_a_process_for_each(copy: Path) -> None:
+def test_a_job_has_a_process_for_each_gpu(copy: Path) -> None:
     edit(copy, "resources", gpu=3)
     # With the default profile's gpu=1, one job at a time has all of them.
     for limit in ([], ["--resources", "gpu=3"]):
         done = snakemake(copy, "results/runs/table1.csv", "-n", "-p", *limit)
         assert done.returncode == 0, done.stdout + done.stderr
-        command = r"^ *Shell command: (.*)sbs (?:pretrain|search|finetune) "
-        commands = re.findall(command, done.stdout, re.MULTILINE)
-        assert set(commands) == {"torchrun --standalone --nproc-per-node 3 --no-python "}
+        commands = re.findall(r"sbs (?:pretrain|search|finetune) .*", done.stdout)
+        assert commands
+        assert all("--processes 3 " in command for command in commands)
 
 
 @pytest.mark.parametrize("path", SCALES, ids=lambda p: p.stem)

@@ -30,15 +30,6 @@ except SBSError as error:
 rows = {(row.network, row.method, row.variant): row for row in experiments}
 
 
-# Start of a training command: with several GPUs, torchrun starts a process for each. It is no
-# parameter of a rule, so an edit of resources.gpu reruns nothing.
-launcher = (
-    f"torchrun --standalone --nproc-per-node {scale.resources.gpu} --no-python "
-    if scale.resources.gpu > 1
-    else ""
-)
-
-
 def alternatives(values):
     """Regular expression of a wildcard that takes one of these values."""
     return "|".join(sorted(set(values))) or "none"

@@ -18,6 +18,7 @@ rule pretrain:
     threads: scale.resources.threads
     resources:
         gpu=scale.resources.gpu,
+        processes=max(1, scale.resources.gpu),
         mem_mb=scale.resources.mem_mb,
         runtime=scale.resources.minutes.pretrain,
     params:
@@ -25,9 +26,9 @@ rule pretrain:
         scale=scale.scale,
         code=code("pretrain"),
     shell:
-        "{launcher}sbs pretrain --network {wildcards.network} --seed {wildcards.seed}"
+        "sbs pretrain --network {wildcards.network} --seed {wildcards.seed}"
         " --scale {params.scale} --settings {params.settings:q} --data {input.data}"
-        " --weights {output.weights} --record {output.record} --threads {threads}"
+        " --weights {output.weights} --record {output.record} --threads {threads} --processes {resources.processes}"
         " > {log} 2>&1"
 
 
@@ -49,6 +50,7 @@ rule search:
     threads: scale.resources.threads
     resources:
         gpu=scale.resources.gpu,
+        processes=max(1, scale.resources.gpu),
         mem_mb=scale.resources.mem_mb,
         runtime=scale.resources.minutes.search,
     params:
@@ -59,11 +61,11 @@ rule search:
         ),
         code=code("search"),
     shell:
-        "{launcher}sbs search --network {wildcards.network} --method {wildcards.method}"
+        "sbs search --network {wildcards.network} --method {wildcards.method}"
         " --variant {wildcards.variant} --seed {wildcards.seed} --scale {params.scale}"
         " --settings {params.settings:q} --data {input.data} {params.pretrained}"
         " --policy {output.policy} --weights {output.weights} --record {output.record}"
-        " --threads {threads} > {log} 2>&1"
+        " --threads {threads} --processes {resources.processes} > {log} 2>&1"
 
 
 rule finetune:
@@ -83,6 +85,7 @@ rule finetune:
     threads: scale.resources.threads
     resources:
         gpu=scale.resources.gpu,
+        processes=max(1, scale.resources.gpu),
         mem_mb=scale.resources.mem_mb,
         runtime=scale.resources.minutes.finetune,
     params:
@@ -90,8 +93,8 @@ rule finetune:
         scale=scale.scale,
         code=code("finetune"),
     shell:
-        "{launcher}sbs finetune --network {wildcards.network} --method {wildcards.method}"
+        "sbs finetune --network {wildcards.network} --method {wildcards.method}"
         " --variant {wildcards.variant} --seed {wildcards.seed} --scale {params.scale}"
         " --settings {params.settings:q} --data {input.data} --policy {input.policy}"
         " --start {input.start} --weights {output.weights} --record {output.record}"
-        " --threads {threads} > {log} 2>&1"
+        " --threads {threads} --processes {resources.processes} > {log} 2>&1"

@@ -1,4 +1,4 @@
-"""Figure 4: which runs stand in which panel, and the published points."""
+"""Figures 4 and 5: which runs stand in which panel, and the published points."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sbs.errors import SBSError
-from sbs.plots.figure4 import draw_figure4, figure4_points
+from sbs.plots.tradeoff import draw, panels_of_figure4, panels_of_figure5, points_of
 from sbs.provenance.records import RunRecord
 from sbs.results.collect import collect
 from tests.conftest import ROOT
@@ -27,7 +27,9 @@ RUNS = [
 
 @pytest.fixture
 def points() -> pd.DataFrame:
-    return figure4_points(collect(records()), PUBLISHED)
+    runs = collect(records())
+    panels = panels_of_figure4(runs)
+    return points_of(runs, PUBLISHED, panels, panels)
 
 
 def records() -> list[RunRecord]:
@@ -58,7 +60,7 @@ def test_a_search_belongs_to_its_resource_and_others_to_both(points: pd.DataFram
 def test_two_networks_in_one_figure_are_refused() -> None:
     runs = collect([record(), record(network="resnet56")])
     with pytest.raises(SBSError, match="one network, not resnet20, resnet56; give fig4 to"):
-        figure4_points(runs, PUBLISHED)
+        panels_of_figure4(runs)
 
 
 def test_points_are_means_with_deviations(points: pd.DataFrame) -> None:
@@ -86,11 +88,29 @@ def test_published_points_are_the_tables_and_the_text(points: pd.DataFrame) -> N
 
 
 def test_the_drawing_names_what_it_shows(points: pd.DataFrame) -> None:
-    figure = draw_figure4(points, "resnet56", "digits")
+    panels = panels_of_figure4(collect(records()))
+    figure = draw(points, panels, panels, "digits", "cifar100")
     titles = [axis.get_title() for axis in figure.axes]
-    assert titles == ["measured on digits"] * 2 + ["published, on CIFAR-100"] * 2
+    assert titles == [
+        *["ResNet-56, measured on digits"] * 2,
+        *["ResNet-56, published, on CIFAR-100"] * 2,
+    ]
     names = {text.get_text() for text in figure.legends[0].get_texts()}
     assert names == {
         *("fixed precision", "DQ", "HAQ", "DNAS", "SBS-Q", "SBS"),
         *("fixed precision: cost in the text", "SBS: cost in the text"),
     }
+
+
+def test_figure_5_shows_the_runs_above_the_networks_of_the_paper() -> None:
+    names, stages = ("resnet20", "resnet56"), ("search", "finetune")
+    runs = collect([record(network=name, stage=stage) for name in names for stage in stages])
+    panels, paper = map(panels_of_figure5, (runs, PUBLISHED[PUBLISHED["table"] == "table3"]))
+    assert [panel.network for panel in paper] == ["resnet18", "resnet50"]
+    points = points_of(runs, PUBLISHED, panels, paper)
+    published = points[points["source"] == "published"]
+    published = published.set_index(["network", "method", "variant"])["cost_mean"]
+    assert published["resnet18", "sbs_q", "eight"] == pytest.approx(114300)
+    assert published["resnet50", "sbs", "default"] == pytest.approx(70400)
+    titles = [axis.get_title() for axis in draw(points, panels, paper, "digits", "imagenet").axes]
+    assert titles[2:] == ["ResNet-18, published, on ImageNet", "ResNet-50, published, on ImageNet"]

@@ -1,0 +1,29 @@
+"""Start a command as several processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+OPTION = "--processes"
+STARTED = "TORCHELASTIC_RUN_ID"
+"""Environment variable that torchrun gives to the processes it starts."""
+
+
+def replace_by_torchrun(argv: Sequence[str]) -> None:
+    """Replace this process by torchrun, if the command asks for several processes.
+
+    Torchrun starts the same command in each of them. It ends them all when one fails.
+
+    Args:
+        argv: the command, with its program.
+    """
+    if STARTED in os.environ or OPTION not in argv[:-1]:
+        return
+    number = argv[argv.index(OPTION) + 1]
+    if not number.isdecimal() or int(number) < 2:
+        return  # one process, or a mistake that the command names
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*start, "--nproc-per-node", number, "--no-python", *argv]
+    os.execv(command[0], command)
