@@ -105,6 +105,9 @@ class ResourceSettings(Section):
 
     threads: int = Field(ge=1, description="CPU threads, of all processes.")
     gpu: int = Field(ge=0, description="GPUs of this machine; several: a process for each.")
+    images_per_second: dict[NetworkName, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="Training images a second of one GPU, by network, for `make plan` alone."
+    )
     mem_mb: int = Field(ge=1, description="Memory in MB.")
     minutes: StageMinutes
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from sbs.errors import SBSError
-from sbs.plan.costs import CPU, EFFORTS, GPU, OTHER, OVERHEAD, Run, reference_seconds
+from sbs.plan.costs import CPU, EFFORTS, OTHER, OVERHEAD, Run, Speed, reference_seconds
 from sbs.plan.jobs import PlannedJob
 from sbs.provenance.records import RunRecord
 from sbs.registry.methods import Settings
@@ -45,20 +45,17 @@ class Estimates:
         finished: number of finished runs that the estimates know.
     """
 
-    def __init__(
-        self, results: Path, settings_of: SettingsOf, *, threads: int = 1, gpu: int = 0
-    ) -> None:
+    def __init__(self, results: Path, settings_of: SettingsOf, speed: Speed = CPU) -> None:
         """Read the times of the runs that have finished.
 
         Args:
             results: folder of results of the scale.
             settings_of: settings of a training job.
-            threads: CPU threads of a training job.
-            gpu: GPUs of a training job.
+            speed: the reference machine, for what a training job asks for.
         """
-        self.speed = GPU if gpu else CPU
+        self.speed = speed
         self.finished = 0
-        self._results, self._settings_of, self._threads = results, settings_of, threads
+        self._results, self._settings_of = results, settings_of
         self._factors: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
         self._references: dict[int, float] = {}
         for benchmark in sorted((results / BENCHMARKS).glob("**/*.tsv")):
@@ -87,7 +84,7 @@ class Estimates:
             # A benchmark is of the last attempt, a record of all the training.
             seconds = max(_benchmark_seconds(benchmark), record.wall_seconds)
             done = Run(stage, network, name, variant, record.settings)
-            reference = reference_seconds(done, self.speed, self._threads)
+            reference = reference_seconds(done, self.speed)
         except (OSError, ValueError, KeyError, SBSError):
             return False
         self._add((stage, network, name, variant), seconds, reference)
@@ -115,7 +112,7 @@ class Estimates:
         if job.rule not in EFFORTS:
             return OTHER
         settings = self._settings_of(job.rule, dict(job.wildcards))
-        return reference_seconds(Run(*_key(job), settings), self.speed, self._threads)
+        return reference_seconds(Run(*_key(job), settings), self.speed)
 
 
 def _key(job: PlannedJob) -> Key:

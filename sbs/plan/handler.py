@@ -37,12 +37,11 @@ class _Subject:
     settings_of: SettingsOf
 
     def estimates(self) -> Estimates:
+        from sbs.plan.costs import speed_of
         from sbs.plan.estimates import Estimates
 
-        needs = self.scale.resources
-        return Estimates(
-            Path(self.scale.results), self.settings_of, threads=needs.threads, gpu=needs.gpu
-        )
+        speed = speed_of(self.scale.resources)
+        return Estimates(Path(self.scale.results), self.settings_of, speed)
 
     def places(self) -> Places:
         from sbs.plan.schedule import Places
