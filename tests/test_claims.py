@@ -247,3 +247,9 @@ def test_the_readme_shows_the_score_of_every_committed_scale(
 def test_a_readme_without_its_markers_is_refused() -> None:
     with pytest.raises(SBSError, match="no line '<!-- written by"):
         updated("# Title\n", "| a |")
+
+
+@pytest.mark.parametrize(("dataset", "warned"), [("digits", 1), ("cifar100", 0), ("imagenet", 0)])
+def test_only_runs_on_other_datasets_say_little_about_the_papers(dataset: str, warned: int) -> None:
+    table = judge([ACCURACY], runs(sbs=[90.0, 91.0], dq=[80.0, 83.0]), THEORY, PUBLISHED)
+    assert rendering(table, "x", dataset).count("say little about the paper's datasets") == warned

@@ -9,6 +9,9 @@ from sbs.registry.networks import networks
 PAPER_DATASET = "cifar100"
 """Dataset of the paper's tables, if they do not say another one."""
 
+PAPER_DATASETS = (PAPER_DATASET, "imagenet")
+"""Datasets of the paper's experiments."""
+
 COLUMNS = {
     "memory_kb": "published_memory_kb",
     "memory_ratio": "published_memory_ratio",

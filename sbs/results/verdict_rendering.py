@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sbs.results.published import PAPER_DATASET
+from sbs.results.published import PAPER_DATASETS
 from sbs.results.quantities import QUANTITIES
 from sbs.results.verdicts import score
 
@@ -19,7 +19,7 @@ def rendering(verdicts: pd.DataFrame, scale: str, dataset: str) -> str:
     """
     counts = ", ".join(f"{count} {name}" for name, count in score(verdicts).items())
     lines = [f"# Claims at the scale `{scale}` (dataset: {dataset})", "", f"{counts}.", ""]
-    if dataset != PAPER_DATASET:
+    if dataset not in PAPER_DATASETS:
         lines += [
             f"Claims about accuracies and costs are judged by runs on **{dataset}**: the verdicts "
             "say little about the paper's datasets.",
