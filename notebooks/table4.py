@@ -13,9 +13,9 @@
 #     category: Tables
 #     caption: |
 #       Methods compared on ImageNet: ResNet-18 at the cost of 4 bits, MobileNetV2 at about 0.7 of
-#       the cost of 8 bits; at scales with small images ResNet-20. The paper quotes further methods
-#       from their own papers, which are not run here. Measured at the scale {{ config.scale }};
-#       columns named "published" hold the paper's values.
+#       the cost of 8 bits; at scales with small images ResNet-20. Below stand the methods that the
+#       paper quotes from their own papers, which are not run here. Measured at the scale
+#       {{ config.scale }}; columns named "published" hold the paper's values.
 #     inputs:
 #       runs_path: <results>/runs/table4.csv
 #       published_path: config/published.csv
@@ -30,7 +30,8 @@
 # %% [markdown]
 # # Table 4: methods on ImageNet
 #
-# The paper's other rows are quoted from other papers.
+# The paper quotes further methods from other papers. They are not run here; their rows stand below
+# the table.
 
 # %% tags=["parameters"]
 runs_path = "results/runs/table4.csv"
@@ -45,13 +46,15 @@ import pandas as pd
 from IPython.display import Markdown
 
 from sbs.plots.exhibits import write_table
+from sbs.results.published import quoted
 from sbs.results.tables import table_of_runs
 
 runs = pd.read_csv(runs_path)
 runs[["network", "method", "variant", "seed", "top1", "top5", "bops", "search_seconds"]]
 
 # %%
-table = table_of_runs("table4", runs, pd.read_csv(published_path))
+published = pd.read_csv(published_path)
+table = table_of_runs("table4", runs, published)
 table
 
 # %%
@@ -62,5 +65,6 @@ text = write_table(
     markdown=markdown_path,
     metrics=metrics_path,
     figure=figure_path,
+    below=f"\n## Quoted by the paper\n\n{quoted(published, 'table4').to_markdown(index=False)}\n",
 )
 Markdown(text)

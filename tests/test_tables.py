@@ -14,6 +14,7 @@ from sbs.errors import SBSError
 from sbs.provenance.records import RunRecord
 from sbs.results.collect import collect, write_runs
 from sbs.results.landing import ALL, landing_table
+from sbs.results.published import quoted
 from sbs.results.rendering import ONE_RUN, rendering
 from sbs.results.rows import Row
 from sbs.results.sample import what_ran
@@ -363,3 +364,14 @@ def test_the_table_of_a_sample_has_times_and_costs_and_no_accuracy() -> None:
     found = runs[runs["resource"].eq("bitfusion-energy") & runs["target"].notna()]
     assert sorted(energy["energy (mJ)"]) == pytest.approx(sorted(1000 * found["energy_joules"]))
     assert set(table["method"]) >= {"SBS", "Random bits"}
+
+
+def test_methods_that_the_paper_quotes_are_those_that_are_not_run() -> None:
+    found = quoted(PUBLISHED, "table4").set_index(["network", "method"])
+    assert set(found.index) == {
+        *(("resnet18", name) for name in ("bayesian_bits", "djpq", "hawq")),
+        ("mobilenetv2", "bayesian_bits"),
+    }
+    assert found["top1"].notna().all()
+    assert quoted(PUBLISHED, "table3").empty
+    assert quoted(PUBLISHED, "table6").empty

@@ -23,6 +23,7 @@ def write_table(
     figure: str,
     resources: tuple[str, ...] = ("bops",),
     amounts: tuple[str, ...] = (),
+    below: str = "",
 ) -> str:
     """Write a table as CSV, as Markdown, as metrics of DVC and as a picture.
 
@@ -35,13 +36,14 @@ def write_table(
         figure: SVG file.
         resources: costs that the table compares methods by.
         amounts: what the picture shows besides, see :func:`sbs.plots.tables.draw_table`.
+        below: Markdown that follows the table.
 
     Returns:
         The Markdown, to show it.
     """
     table.to_csv(csv, index=False)
     write_metrics(table, Path(metrics))
-    text = rendering(table, title, *resources)
+    text = rendering(table, title, *resources) + below
     atomic_write_text(Path(markdown), text)
     save_svg(draw_table(table, title, *resources, *amounts), figure)
     return text

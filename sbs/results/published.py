@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sbs.registry.methods import methods
 from sbs.registry.networks import networks
 
 PAPER_DATASET = "cifar100"
@@ -71,3 +72,27 @@ def published_cells(
         if metric in ("top1", "top5"):
             cells[f"{column}_std"] = chosen["std"].get(metric, float("nan"))
     return cells
+
+
+def quoted(published: pd.DataFrame, table: str) -> pd.DataFrame:
+    """The paper's rows of methods that are not registered: it quotes them from other papers.
+
+    Args:
+        published: as for :func:`published_rows`.
+        table: name of the paper's table.
+
+    Returns:
+        One row per network and method, with the metrics that the paper prints as columns.
+    """
+    rows = published[(published["table"] == table) & ~published["method"].map(_is_ours)]
+    index = ["network", "method"]
+    return (
+        rows.pivot_table("value", index, "metric", sort=False)
+        .reset_index()
+        .rename_axis(columns=None)
+    )
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a published row is of a registered method, at whatever target."""
+    return any(name == known or name.startswith(f"{known}_") for known in methods())
