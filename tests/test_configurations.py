@@ -58,7 +58,7 @@ def test_pruned_is_the_share_of_removed_filters() -> None:
     (record, *_), (policy, *_) = searches("resnet56/sbs/default")
     first = table[table["seed"] == record.seed].set_index("layer")["pruned"]
     pruned = {name: layer.kept for name, layer in policy.layers.items() if layer.kept is not None}
-    assert len(pruned) > 10
+    assert pruned
     for name, kept in pruned.items():
         assert first[name] == pytest.approx(1 - len(kept) / filters[name])
     # Only the first convolution of a block can lose filters.

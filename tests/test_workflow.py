@@ -310,12 +310,12 @@ def test_a_table_without_rows_at_this_scale_is_refused_in_one_line(copy: Path) -
 
 
 def test_a_scale_can_leave_a_table_out(copy: Path) -> None:
-    assert "/eight/" in snakemake(copy, "--dry-run").stdout
-    edit(copy, tables={"table3": {"rows": []}})
-    assert "/eight/" not in snakemake(copy, "--dry-run").stdout
-    done = snakemake(copy, "--dry-run", "results/table3.csv")
+    assert "/scratch/" in snakemake(copy, "--dry-run").stdout
+    edit(copy, tables={"table12": {"rows": []}})
+    assert "/scratch/" not in snakemake(copy, "--dry-run").stdout
+    done = snakemake(copy, "--dry-run", "results/table12.csv")
     assert done.returncode != 0
-    assert "table3" in done.stdout + done.stderr
+    assert "table12" in done.stdout + done.stderr
 
 
 def kill_training_jobs(process: subprocess.Popen[bytes], folder: Path, count: int) -> int:
