@@ -46,6 +46,7 @@ table = what_ran(pd.read_csv(runs_path))
 table.to_csv(csv_path, index=False)
 
 # %%
-text = table.to_markdown(index=False, floatfmt=".2f") + "\n"
+known = table.astype(object).where(table.notna(), None)
+text = known.to_markdown(index=False, floatfmt=".2f", missingval="–") + "\n"
 Path(markdown_path).write_text(text)
 Markdown(text)
