@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sbs import options as o
 from sbs.errors import SBSError
 from sbs.runtime import allocator
 from sbs.warm.client import run_in_server
@@ -26,27 +27,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Network = Annotated[str, typer.Option(help="Network name, such as resnet20.")]
-ThisNetwork = Annotated[str, typer.Argument(help="Network name, such as resnet56.")]
-Method = Annotated[str, typer.Option(help="Method name, such as sbs or fixed4.")]
-Variant = Annotated[str, typer.Option(help="Label of a row of the experiments sheet.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-ScaleName = Annotated[str, typer.Option(help="Name of the scale; recorded.")]
-Settings = Annotated[str, typer.Option(help="A scale file, or the stage's sections as JSON.")]
-Data = Annotated[Path, typer.Option(help="Dataset file that `sbs fetch` wrote.")]
-Resume = Annotated[Path | None, typer.Option(help="Folder of its state; default: by the record.")]
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads, of all processes.")]
-Processes = Annotated[int, typer.Option(min=1, help="They divide batches, with a GPU each.")]
-OfPaper = Annotated[int | None, typer.Option(help="Default: of the paper's dataset.")]
-Channels = Annotated[int, typer.Option(help="Colour channels of the image.")]
-Output = Annotated[Path, typer.Option(help="Where to write this output.")]
-Input = Annotated[Path, typer.Option(help="Where to read this input.")]
-
 
 @app.command()
 def fetch(
     dataset: Annotated[str, typer.Argument(help="Dataset name, such as digits or cifar100.")],
-    output: Output,
+    output: o.Output,
     directory: Annotated[
         Path | None, typer.Option(help="Folder with a local copy; default SBS_DATA_DIR.")
     ] = None,
@@ -59,16 +44,16 @@ def fetch(
 
 @app.command()
 def pretrain(
-    network: Network,
-    settings: Settings,
-    data: Data,
-    weights: Output,
-    record: Output,
-    resume: Resume = None,
-    seed: Seed = 0,
-    scale: ScaleName = "by-hand",
-    threads: Threads = 1,
-    processes: Processes = 1,
+    network: o.Network,
+    settings: o.Settings,
+    data: o.Data,
+    weights: o.Output,
+    record: o.Output,
+    resume: o.Resume = None,
+    seed: o.Seed = 0,
+    scale: o.ScaleName = "by-hand",
+    threads: o.Threads = 1,
+    processes: o.Processes = 1,
 ) -> None:
     """Train the full-precision network, or take the checkpoint that the settings name."""
     job = _job("pretrain", network, "fp", "default", seed, scale, settings, record, resume, threads)
@@ -77,22 +62,22 @@ def pretrain(
 
 @app.command()
 def search(
-    network: Network,
-    method: Method,
-    settings: Settings,
-    data: Data,
-    policy: Output,
-    weights: Output,
-    record: Output,
+    network: o.Network,
+    method: o.Method,
+    settings: o.Settings,
+    data: o.Data,
+    policy: o.Output,
+    weights: o.Output,
+    record: o.Output,
     pretrained: Annotated[
         Path | None, typer.Option(help="Weights of M0; none with search.start: scratch.")
     ] = None,
-    variant: Variant = "default",
-    resume: Resume = None,
-    seed: Seed = 0,
-    scale: ScaleName = "by-hand",
-    threads: Threads = 1,
-    processes: Processes = 1,
+    variant: o.Variant = "default",
+    resume: o.Resume = None,
+    seed: o.Seed = 0,
+    scale: o.ScaleName = "by-hand",
+    threads: o.Threads = 1,
+    processes: o.Processes = 1,
 ) -> None:
     """Search the compression policy of a pretrained network."""
     job = _job("search", network, method, variant, seed, scale, settings, record, resume, threads)
@@ -101,20 +86,20 @@ def search(
 
 @app.command()
 def finetune(
-    network: Network,
-    method: Method,
-    settings: Settings,
-    data: Data,
-    policy: Input,
-    start: Input,
-    weights: Output,
-    record: Output,
-    variant: Variant = "default",
-    resume: Resume = None,
-    seed: Seed = 0,
-    scale: ScaleName = "by-hand",
-    threads: Threads = 1,
-    processes: Processes = 1,
+    network: o.Network,
+    method: o.Method,
+    settings: o.Settings,
+    data: o.Data,
+    policy: o.Input,
+    start: o.Input,
+    weights: o.Output,
+    record: o.Output,
+    variant: o.Variant = "default",
+    resume: o.Resume = None,
+    seed: o.Seed = 0,
+    scale: o.ScaleName = "by-hand",
+    threads: o.Threads = 1,
+    processes: o.Processes = 1,
 ) -> None:
     """Fine-tune the network of a policy, and measure it."""
     job = _job("finetune", network, method, variant, seed, scale, settings, record, resume, threads)
@@ -123,11 +108,11 @@ def finetune(
 
 @app.command()
 def evaluate(
-    network: Network,
-    data: Data,
-    weights: Input,
+    network: o.Network,
+    data: o.Data,
+    weights: o.Input,
     policy: Annotated[Path | None, typer.Option(help="Policy of a compressed network.")] = None,
-    threads: Threads = 1,
+    threads: o.Threads = 1,
 ) -> None:
     """Print top-1 and top-5 accuracy of a plain or a compressed network on the test images."""
     from sbs.stages.finetune import evaluate_file
@@ -139,9 +124,9 @@ def evaluate(
 
 @app.command()
 def export(
-    policy: Input,
-    weights: Input,
-    output: Output,
+    policy: o.Input,
+    weights: o.Input,
+    output: o.Output,
     sizes: Annotated[Path | None, typer.Option(help="JSON file for the sizes.")] = None,
 ) -> None:
     """Write a compressed network as packed integers with their scales, and print its sizes."""
@@ -172,7 +157,7 @@ def trace(
 @app.command()
 def study(
     name: Annotated[str, typer.Argument(help="One of sbs.theory.studies.STUDIES.")],
-    output: Output,
+    output: o.Output,
 ) -> None:
     """Check or measure a part of the paper's theory, and write what was found as CSV."""
     from sbs.theory.studies import write
@@ -183,13 +168,15 @@ def study(
 
 @app.command()
 def cost(
-    network: ThisNetwork,
+    network: o.ThisNetwork,
     bits: Annotated[int, typer.Option(min=1, max=32, help="Bitwidth of every layer.")] = 32,
     policy: Annotated[Path | None, typer.Option(help="policy.json instead of --bits.")] = None,
-    classes: OfPaper = None,
-    image_size: OfPaper = None,
-    channels: Channels = 3,
-    resource: Annotated[list[str] | None, typer.Option(help="Default: bops, memory.")] = None,
+    classes: o.OfPaper = None,
+    image_size: o.OfPaper = None,
+    channels: o.Channels = 3,
+    resource: Annotated[
+        list[str] | None, typer.Option(help="Cost models; default: bops and memory.")
+    ] = None,
 ) -> None:
     """Print the cost of a network, layer by layer and in total."""
     from sbs.cost.report import DEFAULT, print_cost
@@ -199,14 +186,18 @@ def cost(
 
 @app.command("cost-table")
 def cost_table(
-    network: ThisNetwork,
-    output: Output,
-    bits: Annotated[list[int] | None, typer.Option(min=1, max=32, help="Default: 2 4 8.")] = None,
+    network: o.ThisNetwork,
+    output: o.Output,
+    bits: Annotated[
+        list[int] | None, typer.Option(min=1, max=32, help="Candidates; default: 2, 4 and 8.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Sizes of a prunable layer.")] = 4,
-    classes: OfPaper = None,
-    image_size: OfPaper = None,
-    channels: Channels = 3,
-    resource: Annotated[str | None, typer.Option(help="Cost to fill in; default: none.")] = None,
+    classes: o.OfPaper = None,
+    image_size: o.OfPaper = None,
+    channels: o.Channels = 3,
+    resource: Annotated[
+        str | None, typer.Option(help="Cost model to fill in; default: costs stay empty.")
+    ] = None,
 ) -> None:
     """List the layers to measure on your device, as a table for `search.resource: table:FILE`."""
     from sbs.cost.template import BITS, write_template
@@ -218,7 +209,7 @@ def cost_table(
 @app.command()
 def collect(
     records: Annotated[list[Path], typer.Argument(help="metrics.json and search.json files.")],
-    output: Output,
+    output: o.Output,
 ) -> None:
     """Gather run records into one tidy table, a row a run."""
     from sbs.results.collect import write_runs

@@ -24,6 +24,7 @@ from sbs.networks import build_network
 from sbs.runtime import processes
 from sbs.runtime.checkpoints import save_weights
 from sbs.runtime.tensor_files import read_tensors
+from sbs.warm.torchrun import replace_by_torchrun
 from tests.conftest import ROOT
 from tests.test_engine import rounds_done, shortened
 
@@ -233,3 +234,32 @@ def test_a_batch_without_an_image_for_each_process_is_refused(
         Nothing(9, 4)
     with pytest.raises(SBSError, match="batch_size: 4 leaves 1 of 5"):
         Nothing(8, 4).part(torch.arange(5))
+
+
+@pytest.mark.parametrize(
+    ("words", "started"),
+    [
+        (["--processes", "2"], "2"),
+        (["--processes=3", "--seed", "1"], "3"),
+        (["--processes", "1"], None),
+        (["--processes", "many"], None),
+        (["--processes"], None),
+        ([], None),
+    ],
+)
+def test_a_command_for_several_processes_becomes_torchrun(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], started: str | None
+) -> None:
+    found: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, command: found.append(command))
+    replace_by_torchrun(["sbs", "search", *words])
+    if started is None:
+        assert not found
+        return
+    (command,) = found
+    assert command[command.index("--nproc-per-node") + 1] == started
+    assert command[-len(words) - 2 :] == ["sbs", "search", *words]
+    # The processes that torchrun starts are the command itself.
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    replace_by_torchrun(["sbs", "search", *words])
+    assert len(found) == 1

@@ -19,11 +19,18 @@ def replace_by_torchrun(argv: Sequence[str]) -> None:
     Args:
         argv: the command, with its program.
     """
-    if STARTED in os.environ or OPTION not in argv[:-1]:
-        return
-    number = argv[argv.index(OPTION) + 1]
-    if not number.isdecimal() or int(number) < 2:
-        return  # one process, or a mistake that the command names
+    number = _wanted(argv)
+    if STARTED in os.environ or not number.isdecimal() or int(number) < 2:
+        return  # started already, one process, or a mistake that the command names
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [*start, "--nproc-per-node", number, "--no-python", *argv]
     os.execv(command[0], command)
+
+
+def _wanted(argv: Sequence[str]) -> str:
+    """Value of the option, as one word or as two; empty without it."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name == OPTION:
+            return value if equals else following
+    return ""
