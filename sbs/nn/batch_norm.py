@@ -53,6 +53,18 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
         # In a list the gate is not registered as a submodule; it belongs to its convolution.
         self._gates: list[tuple[FilterGate, bool]] = []
 
+    @classmethod
+    def of(cls, norm: nn.BatchNorm2d, *, private: bool) -> GatedBatchNorm2d:
+        """The same batch norm, with the same tensors as parameters and buffers."""
+        new = cls(
+            norm.num_features, private=private, device=norm.weight.device, dtype=norm.weight.dtype
+        )
+        new.eps, new.momentum = norm.eps, norm.momentum
+        new.weight, new.bias = norm.weight, norm.bias
+        for name, value in norm.named_buffers():
+            setattr(new, name, value)
+        return new.train(norm.training)
+
     def gate_by(self, gate: FilterGate, *, differentiable: bool) -> None:
         """Close channels with ``gate``; it gets a gradient from here if ``differentiable``."""
         self._gates.append((gate, differentiable))
@@ -95,12 +107,7 @@ def share_statistics(model: nn.Module) -> None:
     """
     for name, norm in list(model.named_modules()):
         if isinstance(norm, nn.BatchNorm2d) and not isinstance(norm, GatedBatchNorm2d):
-            new = GatedBatchNorm2d(norm.num_features, private=False, device=norm.weight.device)
-            new.eps, new.momentum = norm.eps, norm.momentum
-            new.weight, new.bias = norm.weight, norm.bias
-            for buffer, value in norm.named_buffers():
-                setattr(new, buffer, value)
-            new.train(norm.training)
+            new = GatedBatchNorm2d.of(norm, private=False)
             model.set_submodule(name, new)
             norm = new
         if isinstance(norm, GatedBatchNorm2d):

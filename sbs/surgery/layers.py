@@ -107,13 +107,5 @@ def swap_norms(model: nn.Module, prunables: Iterable[Prunable]) -> None:
     }
     for name, norm in list(model.named_modules()):
         if isinstance(norm, nn.BatchNorm2d):
-            new = GatedBatchNorm2d(
-                norm.num_features,
-                private=name in private,
-                device=norm.weight.device,
-                dtype=norm.weight.dtype,
-            )
-            new.eps, new.momentum = norm.eps, norm.momentum
-            new.load_state_dict(norm.state_dict())
-            new.train(norm.training)
+            new = GatedBatchNorm2d.of(norm, private=name in private)
             model.set_submodule(name, new)

@@ -59,3 +59,8 @@ def mean_images(labels: Tensor) -> Tensor | int:
         return len(labels)
     own = torch.full((), len(labels), device=labels.device)
     return processes.total(own) / processes.count()
+
+
+def weight(labels: Tensor) -> Tensor | float:
+    """Weight of the mean loss of this process's whole share, see :func:`mean_images`."""
+    return len(labels) / mean_images(labels)

@@ -30,7 +30,7 @@ from sbs.runtime import processes
 from sbs.runtime.device import autocast
 from sbs.runtime.seeding import derive_seed, seed_everything
 from sbs.surgery.networks import plain_state, quantized_network
-from sbs.training.spread import mean_images, spread
+from sbs.training.spread import spread, weight
 from sbs.training.state import Progression, read_state, training_lock, write_state
 
 REWARD_SCALE = 0.1
@@ -168,7 +168,7 @@ class Proposals:
             optimizer.zero_grad(set_to_none=True)
             with autocast(self.context.runtime, device):
                 logits: Tensor = network(images).float()
-            loss = F.cross_entropy(logits, labels) * (len(labels) / mean_images(labels))
+            loss = F.cross_entropy(logits, labels) * weight(labels)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             hits += (logits.argmax(1) == labels).sum()

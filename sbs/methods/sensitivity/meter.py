@@ -25,7 +25,7 @@ from sbs.runtime.seeding import derive_seed
 from sbs.surgery.intervals import fit_intervals, sample_inputs
 from sbs.surgery.networks import quantized_layers, quantized_network
 from sbs.training.loop import learning_rate_factor, sgd
-from sbs.training.spread import mean_images, spread
+from sbs.training.spread import spread, weight
 
 INTERVAL = {"weight_bits": "weight_interval", "activation_bits": "activation_interval"}
 
@@ -121,7 +121,7 @@ class Meter:
             optimizer.zero_grad(set_to_none=True)
             with autocast(context.runtime, context.device):
                 loss = F.cross_entropy(network(images).float(), labels)
-            loss = loss * (len(labels) / mean_images(labels))
+            loss = loss * weight(labels)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         synchronize(context.device)

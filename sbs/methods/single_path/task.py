@@ -16,7 +16,7 @@ from sbs.methods.single_path.shares import OpenShares
 from sbs.runtime import processes
 from sbs.surgery.search import GateState, SearchSpace
 from sbs.training.loop import sgd
-from sbs.training.spread import mean_images
+from sbs.training.spread import weight
 
 GateCost: TypeAlias = Callable[[GateState], Tensor]
 """The cost of gates, a scalar."""
@@ -85,8 +85,7 @@ class SearchTask:
         cost = self.cost(state)
         if self._iteration != self._noted:  # else it is another part of the same batch
             self._noted = self._iteration
-            share = len(labels) / mean_images(labels)
-            self._follow(entropy.detach() * share, cost.detach(), state)
+            self._follow(entropy.detach() * weight(labels), cost.detach(), state)
         return entropy + (self._last["penalty"] * cost.log()).to(entropy.dtype)
 
     def _follow(self, entropy: Tensor, cost: Tensor, state: GateState) -> None:
