@@ -19,7 +19,7 @@ import yaml
 from sbs.config.scale import STAGES, Scale
 from sbs.registry.methods import section_types
 from tests.conftest import ROOT
-from tests.test_workflow import edit, environment
+from tests.working_copy import edit, environment
 
 STUB = """#!{python}
 import hashlib, pathlib, sys

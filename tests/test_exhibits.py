@@ -13,7 +13,7 @@ import yaml
 from sbs.errors import SBSError
 from sbs.registry.exhibits import exhibits, read_exhibit
 from tests.conftest import ROOT
-from tests.test_workflow import environment
+from tests.working_copy import environment
 
 KEYS: dict[str, Any] = {
     "title": "Table 9",

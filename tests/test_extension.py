@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROOT
-from tests.test_workflow import edit, environment, snakemake
+from tests.working_copy import edit, environment, snakemake
 
 OUTSIDE = ROOT / "tests" / "outside"
 ROWS = (

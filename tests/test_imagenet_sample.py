@@ -26,8 +26,8 @@ from sbs.surgery.intervals import fit_intervals, sample_inputs
 from sbs.surgery.layers import leaf_layers
 from sbs.surgery.networks import quantized_layers, quantized_network
 from sbs.training.evaluation import evaluate
-from tests.test_workflow import copy as workflow_copy
-from tests.test_workflow import snakemake
+from tests.working_copy import copy as workflow_copy
+from tests.working_copy import snakemake
 
 __all__ = ["workflow_copy"]
 

@@ -22,7 +22,7 @@ from sbs.plan.progress import Progress
 from sbs.plan.schedule import Places
 from sbs.plan.table import duration, summary
 from tests.test_estimates import job, settings_of_digits
-from tests.test_workflow import copy, edit, environment, snakemake, with_stub
+from tests.working_copy import copy, edit, environment, snakemake, with_stub
 
 __all__ = ["copy"]
 

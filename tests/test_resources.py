@@ -12,7 +12,7 @@ import yaml
 from sbs.config.scale import STAGES, load_scale, stage_settings
 from sbs.errors import SBSError
 from tests.conftest import ROOT, SCALES
-from tests.test_workflow import copy, edit, environment, planned, snakemake, with_stub
+from tests.working_copy import copy, edit, environment, planned, snakemake, with_stub
 
 __all__ = ["copy"]
 

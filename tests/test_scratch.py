@@ -15,7 +15,7 @@ from sbs.errors import SBSError
 from sbs.provenance.records import RunRecord
 from sbs.runtime.checkpoints import read_weights
 from tests.test_engine import shortened
-from tests.test_workflow import copy, planned, snakemake
+from tests.working_copy import copy, planned, snakemake
 
 __all__ = ["copy"]
 

@@ -14,7 +14,7 @@ from sbs.errors import SBSError
 from sbs.registry.exhibits import exhibits
 from sbs.registry.methods import method, searching_methods
 from tests.conftest import ROOT, SCALES
-from tests.test_workflow import copy, edit, snakemake
+from tests.working_copy import copy, edit, snakemake
 
 __all__ = ["copy"]  # a fixture
 

@@ -13,7 +13,7 @@ import pytest
 from sbs.errors import SBSError
 from sbs.results.snapshot import restore, save
 from tests.conftest import ROOT
-from tests.test_workflow import edit, environment, snakemake, with_stub
+from tests.working_copy import edit, environment, snakemake, with_stub
 
 RUN = "resnet20/sbs/default/seed-0"
 RECORDS = {
