@@ -14,7 +14,7 @@ from sbs.results.claims import load_claims
 from sbs.results.collect import write_runs
 from sbs.results.verdicts import judge
 from tests.conftest import ROOT
-from tests.test_tables import record
+from tests.records import record
 
 SEARCH = ROOT / "results" / "measured" / "digits" / "search" / "resnet20" / "sbs" / "default"
 

@@ -20,7 +20,7 @@ from sbs.results.verdict_rendering import cells, rendering
 from sbs.results.verdicts import CLOSE, DESIGN, FAILS, HOLDS, NOT_RUN, judge, score, verdict
 from sbs.theory import convergence, statements, toy
 from tests.conftest import ROOT
-from tests.test_tables import record
+from tests.records import record
 
 CLAIMS = load_claims(ROOT / "config" / "claims.yaml")
 PUBLISHED = pd.read_csv(ROOT / "config" / "published.csv")

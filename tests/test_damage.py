@@ -18,7 +18,7 @@ from sbs.runtime.checkpoints import read_weights, save_weights
 from sbs.stages.export import run as export
 from sbs.stages.finetune import evaluate_file
 from sbs.surgery.layers import leaf_layers
-from tests.test_tables import record
+from tests.records import record
 
 DAMAGES = 300
 

@@ -13,7 +13,7 @@ from sbs.results.collect import collect
 from sbs.results.tables import table5, table_of_runs
 from sbs.results.trace import COLUMNS, trace
 from tests.conftest import ROOT
-from tests.test_tables import record, without_sharing
+from tests.records import record, without_sharing
 
 PUBLISHED = pd.read_csv(ROOT / "config" / "published.csv")
 

@@ -12,7 +12,7 @@ from sbs.plots.tradeoff import draw, panels_of_figure4, panels_of_figure5, point
 from sbs.provenance.records import RunRecord
 from sbs.results.collect import collect
 from tests.conftest import ROOT
-from tests.test_tables import record
+from tests.records import record
 
 PUBLISHED = pd.read_csv(ROOT / "config" / "published.csv")
 RUNS = [

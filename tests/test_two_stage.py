@@ -19,8 +19,8 @@ from sbs.registry.methods import method
 from sbs.results.collect import collect
 from sbs.results.two_stage import table7, with_best_splits
 from tests.conftest import ROOT
+from tests.records import record
 from tests.searches import context_of
-from tests.test_tables import record
 
 PUBLISHED = pd.read_csv(ROOT / "config" / "published.csv")
 TARGET = "0.92 x 3-bit"
