@@ -20,32 +20,17 @@ from sbs.data.image_files import FileSet, Names
 from sbs.data.images import Dataset
 from sbs.errors import SBSError
 from sbs.runtime.seeding import derive_seed
+from tests.pictures import SIZES, SYNSETS, save, save_tree
 
 CPU = torch.device("cpu")
-SYNSETS = ("n01", "n02", "n03")
 AUGMENTATION = Augmentation(0, True, 0.08)
-SIZES = ((70, 50), (41, 90), (64, 64))
-
-
-def save(path: Path, number: int, mode: str = "RGB") -> None:
-    """A made-up picture with smooth colours."""
-    width, height = SIZES[number % len(SIZES)]
-    small = torch.randint(0, 256, (4, 4, 3), generator=torch.Generator().manual_seed(number))
-    image = Image.fromarray(small.byte().numpy()).resize((width, height), Image.Resampling.BICUBIC)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.convert(mode).save(path)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tree of three classes: 12 training and 6 test images."""
     monkeypatch.setattr(imagenet, "_synsets", lambda: list(SYNSETS))
-    number = 0
-    for split, count in (("train", 4), ("val", 2)):
-        for synset in SYNSETS:
-            for _ in range(count):
-                save(tmp_path / "imagenet" / split / synset / f"{synset}_{number}.JPEG", number)
-                number += 1
+    save_tree(tmp_path / "imagenet")
     (tmp_path / "imagenet" / "train" / SYNSETS[0] / "notes.txt").write_text("not an image")
     return tmp_path
 

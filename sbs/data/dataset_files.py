@@ -58,6 +58,8 @@ def _tensors(dataset: Dataset) -> dict[str, Tensor]:
         else:
             tensors[f"{split}_names"] = images.names.text
             tensors[f"{split}_ends"] = images.names.ends
+            if images.spans is not None:
+                tensors[f"{split}_spans"] = images.spans
     return tensors
 
 
@@ -80,4 +82,7 @@ def _split(split: str, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Ima
     if "root" not in facts:
         return ImageSet(tensors[f"{split}_images"], labels)
     names = Names(tensors[f"{split}_names"], tensors[f"{split}_ends"])
-    return FileSet(Path(facts["root"]), names, torch.arange(len(labels)), labels, facts["side"])
+    spans = tensors.get(f"{split}_spans")
+    return FileSet(
+        Path(facts["root"]), names, torch.arange(len(labels)), labels, facts["side"], spans
+    )

@@ -1,9 +1,9 @@
-"""ImageNet (ILSVRC 2012) as a folder of image files, and a small sample of it.
+"""ImageNet (ILSVRC 2012) as a folder of image files or of shards, and a small sample of it.
 
-The folder is the usual one: ``train/`` and ``val/``, each with a folder per class that has the name
-of its WordNet synset (ImageFolder of torchvision and timm). Classes are numbered in the order of
-these names, as in torchvision's weights. The dataset file lists the images; they stay where they
-are, and are read and decoded when they are needed.
+The folder has ``train/`` and ``val/``. Each has a folder per class with the name of its WordNet
+synset (ImageFolder of torchvision and timm), or tar files (WebDataset). Classes are numbered in the
+order of these names, as in torchvision's weights. The dataset file lists the images; they stay
+where they are, and are read and decoded when they are needed.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 
-from sbs.data.image_files import FileSet, Names
+from sbs.data.image_files import IN, FileSet, Names
 from sbs.data.images import Dataset
+from sbs.data.shards import images_of, shards_of
 from sbs.errors import SBSError
 
 DATASETS = {
@@ -56,7 +57,8 @@ def load(name: str, directory: Path | None, cache: Path) -> Dataset:
         cache: not used.
 
     Raises:
-        SBSError: there is no such folder, or its classes are not those of ImageNet.
+        SBSError: there is no such folder, its classes are not those of ImageNet, or a tar file is
+            damaged.
     """
     if directory is None:
         raise SBSError(
@@ -72,15 +74,24 @@ def load(name: str, directory: Path | None, cache: Path) -> Dataset:
 def _listed(root: Path, split: str, side: int) -> FileSet:
     folder = root / split
     if not folder.is_dir():
-        raise SBSError(f"{folder}: no such folder; it must contain a folder for each class")
-    synsets = _synsets()
+        raise SBSError(
+            f"{folder}: no such folder; it must contain a folder for each class, or tar files"
+        )
+    if shards := shards_of(folder):
+        return _from_shards(root, shards, side)
+    return _from_folders(root, split, side)
+
+
+def _from_folders(root: Path, split: str, side: int) -> FileSet:
+    folder, synsets = root / split, _synsets()
     found = {entry.name for entry in os.scandir(folder) if entry.is_dir()}
-    for names, what in (
-        (sorted(found - set(synsets)), "is no class of ImageNet; remove it"),
-        (sorted(set(synsets) - found), "is a class of ImageNet, but its folder is missing"),
-    ):
-        if names:
-            raise SBSError(f"{folder}: {names[0]} {what} ({len(names)} in all)")
+    if unknown := sorted(found - set(synsets)):
+        raise SBSError(f"{folder}: {unknown[0]} is no class of ImageNet; remove it {_all(unknown)}")
+    if missing := [synset for synset in synsets if synset not in found]:
+        raise SBSError(
+            f"{folder}: {missing[0]} is a class of ImageNet, but its folder is missing "
+            f"{_all(missing)}"
+        )
     names, labels = [], []
     for label, synset in enumerate(synsets):
         images = list(_images(folder / synset))
@@ -89,6 +100,27 @@ def _listed(root: Path, split: str, side: int) -> FileSet:
         names += [str(Path(split, synset, image)) for image in images]
         labels += [label] * len(images)
     return FileSet(root, Names.of(names), torch.arange(len(names)), torch.tensor(labels), side)
+
+
+def _from_shards(root: Path, shards: list[Path], side: int) -> FileSet:
+    """In the order of classes and names, so that shards and folders give the same runs."""
+    classes = {synset: label for label, synset in enumerate(_synsets())}
+    images = [image for shard in shards for image in images_of(shard, classes, SUFFIXES)]
+    present = {image.label for image in images}
+    if missing := [synset for synset, label in classes.items() if label not in present]:
+        raise SBSError(
+            f"{shards[0].parent}: no image of {missing[0]} in {len(shards)} tar files "
+            f"{_all(missing)}; copy the others"
+        )
+    images.sort(key=lambda image: (image.label, PurePosixPath(image.member).name))
+    names = [f"{image.shard.relative_to(root)}{IN}{image.member}" for image in images]
+    labels = torch.tensor([image.label for image in images])
+    spans = torch.tensor([(image.start, image.size) for image in images])
+    return FileSet(root, Names.of(names), torch.arange(len(names)), labels, side, spans)
+
+
+def _all(names: list[str]) -> str:
+    return f"({len(names)} in all)"
 
 
 def _images(folder: Path) -> Iterator[str]:
@@ -100,8 +132,8 @@ def _digest(*splits: FileSet) -> str:
     total = hashlib.sha256()
     for files in splits:
         for index, label in enumerate(files.labels.tolist()):
-            path = files.path(index)
-            total.update(f"{path.relative_to(files.root)} {path.stat().st_size} {label}\n".encode())
+            name = files.path(index).relative_to(files.root)
+            total.update(f"{name} {files.size(index)} {label}\n".encode())
         total.update(b"|")
     return total.hexdigest()
 

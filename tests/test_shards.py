@@ -1,0 +1,164 @@
+"""ImageNet in tar files: the images of folders, read where they lie."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from sbs.data import imagenet
+from sbs.data.augmentation import Augmentation
+from sbs.data.dataset_files import load_dataset, save_dataset
+from sbs.data.feeding import train_batches
+from sbs.data.image_files import FileSet
+from sbs.data.images import Dataset
+from sbs.errors import SBSError
+from tests.pictures import SYNSETS, save_tree
+
+Entry = tuple[str, bytes]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(imagenet, "_synsets", lambda: list(SYNSETS))
+    save_tree(tmp_path / "folders" / "imagenet")
+    return tmp_path
+
+
+def listed(folder: Path) -> Dataset:
+    return imagenet.load("imagenet", folder, folder)
+
+
+def write(path: Path, entries: list[Entry], mode: str = "w") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, content in entries:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def pictures(folder: Path, split: str) -> list[Path]:
+    return sorted((folder / "folders" / "imagenet" / split).rglob("*.JPEG"))
+
+
+def by_class_file(path: Path) -> list[Entry]:
+    """As timm's and webdataset's tools write them: key, image, class and facts."""
+    label = SYNSETS.index(path.parent.name)
+    return [
+        (f"{path.stem}.cls", str(label).encode()),
+        (f"{path.stem}.jpg", path.read_bytes()),
+        (f"{path.stem}.json", b'{"width": 1}'),
+    ]
+
+
+def by_folder(path: Path) -> list[Entry]:
+    return [(f"./{path.parent.name}/{path.name}", path.read_bytes())]
+
+
+def shard(folder: Path, entries: Callable[[Path], list[Entry]] = by_class_file) -> Path:
+    """Two tar files a split, the pictures dealt out in turns."""
+    root = folder / "shards" / "imagenet"
+    for split in ("train", "val"):
+        files = pictures(folder, split)
+        for number in (0, 1):
+            members = [entry for path in files[number::2] for entry in entries(path)]
+            write(root / split / f"{split}-{number}.tar", members)
+    return folder / "shards"
+
+
+def training(dataset: Dataset) -> list[tuple[Tensor, Tensor]]:
+    batches = train_batches(
+        dataset,
+        batch_size=5,
+        augmentation=Augmentation(0, True, 0.08),
+        seed=3,
+        device=torch.device("cpu"),
+        channels_last=True,
+    )
+    return list(batches.epoch(0))
+
+
+@pytest.mark.parametrize("entries", [by_class_file, by_folder])
+def test_shards_give_the_batches_of_folders(
+    folder: Path, entries: Callable[[Path], list[Entry]]
+) -> None:
+    dataset = listed(shard(folder, entries))
+    save_dataset(dataset, folder / "imagenet.safetensors")
+    of_folders = training(listed(folder / "folders"))
+    for of_shards in (training(dataset), training(load_dataset(folder / "imagenet.safetensors"))):
+        for (images, labels), (others, other_labels) in zip(of_shards, of_folders, strict=True):
+            assert torch.equal(images, others)
+            assert torch.equal(labels, other_labels)
+
+
+def test_the_digest_is_of_names_sizes_and_classes(folder: Path) -> None:
+    shards = shard(folder)
+    before = listed(shards).digest
+    assert listed(shards).digest == before
+    path = pictures(folder, "val")[0]
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert listed(shard(folder)).digest != before
+
+
+def test_images_can_be_held_out(folder: Path) -> None:
+    dataset = listed(shard(folder)).holding_out(3)
+    assert isinstance(dataset.test, FileSet)
+    known = listed(folder / "folders").holding_out(3)
+    assert isinstance(known.test, FileSet)
+    for index in range(3):
+        assert dataset.test.read(index).tobytes() == known.test.read(index).tobytes()
+
+
+def test_a_damaged_image_is_named(folder: Path) -> None:
+    def cut(path: Path) -> list[Entry]:
+        label, (name, content), facts = by_class_file(path)
+        return [label, (name, content[:300] if path.stem == "n02_5" else content), facts]
+
+    with pytest.raises(SBSError, match=r"n02_5\.jpg: cannot read the image"):
+        training(listed(shard(folder, cut)))
+
+
+IMAGE = ("n01_x.jpg", b"pixels")
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("x.jpg", b""), ("x.cls", b"cat")], r"x\.cls contains 'cat'; it must be the number of a"),
+        ([("x.jpg", b"")], r"x\.jpg has no class: neither a \.cls file nor a synset in its name"),
+        ([("x.jpg", b""), ("x.cls", b"3")], r"x\.jpg is of class 3; there are 3, from 0"),
+        ([IMAGE, ("n01_x.cls", b"2")], r"n01_x\.jpg is of class 2 by its \.cls file, but its name"),
+        ([IMAGE, ("n01_x.png", b"")], r"n01_x\.jpg and n01_x\.png are images of one sample"),
+        ([IMAGE], r"train: no image of n02 in 1 tar files \(2 in all\); copy the others"),
+    ],
+)
+def test_shards_that_do_not_say_what_they_hold_are_refused(
+    folder: Path, members: list[Entry], message: str
+) -> None:
+    write(folder / "shards" / "imagenet" / "train" / "a.tar", members)
+    with pytest.raises(SBSError, match=message):
+        listed(folder / "shards")
+
+
+def test_a_compressed_shard_is_refused(folder: Path) -> None:
+    train = folder / "shards" / "imagenet" / "train"
+    write(train / "a.tar.gz", [IMAGE], "w:gz")
+    with pytest.raises(SBSError, match=r"a\.tar\.gz: images in a compressed tar file cannot"):
+        listed(folder / "shards")
+    (train / "a.tar.gz").rename(train / "a.tar")
+    with pytest.raises(SBSError, match=r"a\.tar: cannot read the tar file \(.*\); copy it again"):
+        listed(folder / "shards")
+
+
+def test_a_shard_that_is_cut_short_is_refused(folder: Path) -> None:
+    shards = shard(folder)
+    path = shards / "imagenet" / "val" / "val-1.tar"
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(SBSError, match=r"val-1\.tar: "):
+        listed(shards)
