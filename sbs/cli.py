@@ -17,6 +17,7 @@ from sbs import options as o
 from sbs.errors import SBSError
 from sbs.runtime import allocator
 from sbs.warm.client import run_in_server
+from sbs.warm.gpus import claim_gpus
 from sbs.warm.torchrun import replace_by_torchrun
 
 app = typer.Typer(
@@ -232,6 +233,7 @@ def serve(
 
 def main() -> None:
     """Entry point: the command runs in the workflow's server if there is one, else here."""
+    claim_gpus(sys.argv)
     replace_by_torchrun(sys.argv)
     status = run_in_server(sys.argv)
     if status is not None:

@@ -6,6 +6,6 @@ asks it for a fork that runs the command in its place (:mod:`sbs.warm.client`), 
 arguments, folder, environment and standard streams. Rules, logs, kills and reruns are as without
 it. Where there is no server, or it is not the same program, the command runs by itself.
 
-A command for several processes is first replaced by torchrun (:mod:`sbs.warm.torchrun`), which
-starts it once for each.
+A command that trains first claims GPUs that no job beside it uses (:mod:`sbs.warm.gpus`). One for
+several processes is replaced by torchrun (:mod:`sbs.warm.torchrun`), which starts it once for each.
 """

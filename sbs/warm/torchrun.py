@@ -19,18 +19,19 @@ def replace_by_torchrun(argv: Sequence[str]) -> None:
     Args:
         argv: the command, with its program.
     """
-    number = _wanted(argv)
-    if STARTED in os.environ or not number.isdecimal() or int(number) < 2:
-        return  # started already, one process, or a mistake that the command names
+    number = processes_of(argv)
+    if STARTED in os.environ or number < 2:
+        return
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*start, "--nproc-per-node", number, "--no-python", *argv]
+    command = [*start, "--nproc-per-node", str(number), "--no-python", *argv]
     os.execv(command[0], command)
 
 
-def _wanted(argv: Sequence[str]) -> str:
-    """Value of the option, as one word or as two; empty without it."""
+def processes_of(argv: Sequence[str]) -> int:
+    """Number of processes that a command asks for; 1 also for a mistake, which it will name."""
     for word, following in zip(argv, [*argv[1:], ""], strict=True):
         name, equals, value = word.partition("=")
         if name == OPTION:
-            return value if equals else following
-    return ""
+            number = value if equals else following
+            return int(number) if number.isdecimal() else 1
+    return 1
