@@ -29,7 +29,11 @@ NAMES = [shape.name for shape in SHAPES]
 
 
 def space_of(
-    *, quantize: bool = True, prune: bool = True, placement: Placement = "reader"
+    *,
+    quantize: bool = True,
+    prune: bool = True,
+    placement: Placement = "reader",
+    bitwidths: tuple[int, ...] = (2, 4, 8),
 ) -> SearchSpace:
     model = build_network("resnet20", 10, 1)
     for norm in model.modules():  # the last norm of a block would hide the block at the start
@@ -38,8 +42,8 @@ def space_of(
     return search_network(
         model,
         get_spec("resnet20"),
-        uniform_policy("resnet20", NAMES, 8 if quantize else 32),
-        bitwidths=Bitwidths((2, 4, 8)) if quantize else None,
+        uniform_policy("resnet20", NAMES, bitwidths[-1] if quantize else 32),
+        bitwidths=Bitwidths(bitwidths) if quantize else None,
         group_size=4 if prune else None,
         metric="rank",
         placement=placement,

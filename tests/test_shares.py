@@ -111,3 +111,16 @@ def test_some_group_is_always_kept() -> None:
     shares.mean.groups.uniform_(0, 0.4)
     shares.mean.groups[:4] = torch.tensor([0.1, 0.4, 0.3, 0.2], device=DEVICE)
     assert shares.policy().layers["layer1.0.conv1"].kept == (4, 5, 6, 7)
+
+
+def test_with_one_candidate_every_policy_has_it() -> None:
+    space = space_of(bitwidths=(4,))
+    found = OpenShares(space, window=10).policy()
+    searched = {name for name, _, _ in space.bit_gates()}
+    assert searched
+    assert {found.layers[name].weight_bits for name in searched} == {4}
+    assert {found.layers[name].activation_bits for name in searched} == {4}
+    target = 0.9 * exact(space, found)
+    landed = land(OpenShares(space, window=10), target, lambda policy: exact(space, policy))
+    assert landed.flips > 0
+    assert {landed.policy.layers[name].weight_bits for name in searched} == {4}

@@ -98,7 +98,7 @@ def nested_gates(gates: Tensor) -> Tensor:
 
 def nested_levels(gates: Tensor) -> list[int]:
     """Number of leading open gates in each row (L, K-1): the index of the bitwidth."""
-    return [int(level) for level in nested_gates(gates).sum(-1)] if gates.numel() else []
+    return [int(level) for level in nested_gates(gates).sum(-1)]
 
 
 def expected_bits(gates: Tensor, bitwidths: Bitwidths) -> Tensor:

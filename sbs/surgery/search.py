@@ -27,7 +27,7 @@ class GateState:
     """All gates of a search network, in few tensors.
 
     Attributes:
-        weight_bits: gates of the weights' bitwidths (L, K-1), before nesting; empty without any.
+        weight_bits: gates of the weights' bitwidths (L, K-1), before nesting; no rows without any.
         activation_bits: gates of the inputs' bitwidths (L, K-1), likewise.
         groups: gates of all filter groups, layer after layer (G).
     """
@@ -75,10 +75,10 @@ class SearchSpace:
         for _, side, gate in self.bit_gates():
             bits[side].append(gate.gates)
         groups = [gate.groups for gate in self.filter_gates.values()]
-        none = next(self.model.parameters()).new_empty(0)
+        none = next(self.model.parameters()).new_empty(0, 0)
         return GateState(
             **{side: torch.stack(found) if found else none for side, found in bits.items()},
-            groups=torch.cat(groups) if groups else none,
+            groups=torch.cat(groups) if groups else none.flatten(),
         )
 
     def policy_of(self, state: GateState) -> Policy:

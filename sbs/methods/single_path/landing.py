@@ -86,7 +86,7 @@ def _candidates(
     """
     for kind in ("weight_bits", "activation_bits"):
         gates = getattr(state, kind)
-        count = gates.shape[1] if gates.numel() else 0
+        count = gates.shape[1]
         free = [gate.frozen is None for _, side, gate in shares.space.bit_gates() if side == kind]
         for row, level in enumerate(nested_levels(gates)):
             column = level - 1 if closing else level
