@@ -37,6 +37,9 @@ TURNS = 5
 BITWIDTHS = {"1 candidate": (4,), "2 candidates": (4, 8), "4 candidates": (1, 2, 4, 8)}
 
 
+PARTS = ("images", "files", "steps", "memory", "growth", "processes", "jobs")
+
+
 @app.command()
 def run(
     output: Annotated[Path, typer.Option(help="CSV to write; the plot has the same name.")] = Path(
@@ -45,29 +48,57 @@ def run(
     repeats: Annotated[int, typer.Option(help="Timed steps per variant.")] = 7,
     threads: Annotated[int, typer.Option(help="Threads of a step.")] = os.cpu_count() or 1,
     networks: Annotated[str, typer.Option(help="Depths, separated by commas.")] = "20,56",
+    parts: Annotated[str, typer.Option(help="What to measure, separated by commas.")] = ",".join(
+        PARTS
+    ),
 ) -> None:
-    """Measure everything and write the table and the plot."""
+    """Measure, and write the table and the plot; rows of parts left out stay as they are."""
     torch.set_num_threads(threads)
-    rows: list[Row] = []
-    sections = [
-        _images("images a second", data_path.measure(repeats)),
-        _images("image files a second of one core", image_files.measure(repeats)),
-    ]
-    for depth in map(int, networks.split(",")):
-        sections += [
-            _steps(Network(depth), "fp32", repeats),
-            _steps(Network(depth), "bf16", repeats),
-            _memory(Network(depth), threads),
-        ]
-    sections += [_growth(repeats), _growth_memory(threads), _processes(threads), _jobs()]
-    for section in sections:
-        for row in section:
+    depths = [Network(int(depth)) for depth in networks.split(",")]
+    chosen = parts.split(",")
+    if unknown := set(chosen) - set(PARTS):
+        raise typer.BadParameter(
+            f"{sorted(unknown)[0]!r} is none of {', '.join(PARTS)}", param_hint="--parts"
+        )
+    for part in chosen:
+        rows = []
+        for row in _measured(part, depths, repeats, threads):
             row |= {"device": device_name(torch.device("cpu")), "torch": torch.__version__}
             row |= {"threads": row.get("threads", threads), "python": platform.python_version()}
             rows.append(row)
             print({key: row[key] for key in ("section", "network", "variant", "value", "ratio")})
-    output.parent.mkdir(parents=True, exist_ok=True)
+        _write(rows, output)
+
+
+def _measured(part: str, depths: list[Network], repeats: int, threads: int) -> Iterator[Row]:
+    match part:
+        case "images":
+            yield from _images("images a second", data_path.measure(repeats))
+        case "files":
+            yield from _images("image files a second of one core", image_files.measure(repeats))
+        case "steps":
+            for network in depths:
+                for precision in ("fp32", "bf16"):
+                    yield from _steps(network, precision, repeats)
+        case "memory":
+            for network in depths:
+                yield from _memory(network, threads)
+        case "growth":
+            yield from _growth(repeats)
+            yield from _growth_memory(threads)
+        case "processes":
+            yield from _processes(threads)
+        case "jobs":
+            yield from _jobs()
+
+
+def _write(rows: list[Row], output: Path) -> None:
+    """Write the table after every part, so that nothing measured is lost if a later one fails."""
     table = pd.DataFrame(rows)
+    if output.is_file():
+        old = pd.read_csv(output, keep_default_na=False)
+        table = pd.concat([old[~old["section"].isin(table["section"])], table])
+    output.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(output, index=False, float_format="%.6g")
     output.with_suffix(".md").write_text(rendering(table))
     draw(table, output.with_suffix(".svg"))

@@ -61,8 +61,10 @@ class Runs:
         *inputs: Path,
         network: str = "resnet20",
     ) -> Path:
-        """Run a stage; return the folder of its outputs."""
+        """Run a stage, unless it has run already; return the folder of its outputs."""
         out = self.folder / name
+        if (out / "record.json").is_file():
+            return out
         out.mkdir()
         settings = out / "settings.json"
         own = "" if stage == "pretrain" else method
@@ -162,7 +164,7 @@ def test_a_batch_in_parts_is_one_step_of_the_penalty(
     in_parts = Runs(scale, runs.data, runs.folder)
     weights = pretrained / "weights.safetensors"
     found = record(in_parts.run([sys.executable], "search", method, f"{method}-parts", weights))
-    whole = record(runs.folder / f"{method}-one")
+    whole = record(runs.run([sys.executable], "search", method, f"{method}-one", weights))
     steps = [[point["iteration"] for point in one["trajectory"]] for one in (found, whole)]
     assert steps[0] == steps[1]
     # The first step is decided by M0 alone; a penalty that moved thrice would be another.
