@@ -29,9 +29,10 @@ def claim_gpus(argv: Sequence[str]) -> list[str]:
         the GPUs that were claimed.
     """
     gpus = visible_gpus()
-    if argv[1:2] == [] or argv[1] not in TRAINING or STARTED in os.environ or len(gpus) < 2:
+    if not set(argv[1:2]) & set(TRAINING) or STARTED in os.environ or len(gpus) < 2:
         return []
-    wanted, claimed = processes_of(argv), {}
+    wanted = processes_of(argv)
+    claimed: dict[str, int] = {}
     for gpu in gpus:
         if len(claimed) < wanted and (lock := _locked(gpu)) is not None:
             claimed[gpu] = lock
