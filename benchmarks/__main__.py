@@ -73,9 +73,10 @@ def run(
 def _measured(part: str, depths: list[Network], repeats: int, threads: int) -> Iterator[Row]:
     match part:
         case "images":
-            yield from _images("images a second", data_path.measure(repeats))
+            yield from _images("images a second", "", data_path.measure(repeats))
         case "files":
-            yield from _images("image files a second of one core", image_files.measure(repeats))
+            for size, rates in image_files.measure(repeats).items():
+                yield from _images("image files a second of one core", size, rates)
         case "steps":
             for network in depths:
                 for precision in ("fp32", "bf16"):
@@ -195,12 +196,12 @@ def _processes(threads: int) -> Iterator[Row]:
         }
 
 
-def _images(section: str, rates: dict[str, float]) -> Iterator[Row]:
+def _images(section: str, size: str, rates: dict[str, float]) -> Iterator[Row]:
     """Images per second; ratio to torchvision's."""
     for name, rate in rates.items():
         yield {
             "section": section,
-            "network": "",
+            "network": size,
             "precision": "",
             "variant": name,
             "value": rate,
