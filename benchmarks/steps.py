@@ -107,7 +107,8 @@ class MultiPathSearch(Classification):
             options = LayerOptions(32, 32, signed_input=name in signed)
             return [QuantizedPath(layer.weight, bits, options) for bits in bitwidths]
 
-        quantized_network(model, spec, uniform_policy(spec.name, names, 8))
+        ends = uniform_policy(spec.name, names, 8)
+        model = quantized_network(model, spec, ends, plain=names[1:-1])
         self.layers = multipath_layers(model, names[1:-1], paths)
         macs = {shape.name: shape.macs for shape in shapes}
         self.costs = torch.tensor(

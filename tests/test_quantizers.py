@@ -10,10 +10,9 @@ from torch import Tensor
 
 from sbs.errors import SBSError
 from sbs.export.packed import export, load
+from sbs.kernels import fused as kernels
 from sbs.networks import build_network, get_spec
-from sbs.nn.batch_norm import Values
 from sbs.nn.quantizers import LayerQuantizer, Quantizer, base, get_quantizer, register
-from sbs.nn.quantizers.inputs import fake_quantize
 from sbs.policy import Policy, uniform_policy
 from sbs.surgery.layers import leaf_layers
 from sbs.surgery.networks import quantized_network
@@ -31,9 +30,9 @@ class Halves(LayerQuantizer):
         return w + ((2 * w).round().clamp(-top, top - 1) / 2 - w).detach()
 
     def fake_quantize_input(
-        self, x: Values, interval: Tensor, bits: int, *, signed: bool
+        self, x: Tensor, interval: Tensor, bits: int, *, signed: bool
     ) -> Tensor:
-        return fake_quantize(x, interval, bits, signed=signed)
+        return kernels.fake_quantize(x, interval, bits, signed=signed)
 
     def scale_and_offset(self, interval: Tensor, bits: int) -> tuple[float, float]:
         return 0.5, -(2 ** (bits - 1)) / 2

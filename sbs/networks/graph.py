@@ -1,10 +1,41 @@
-"""Facts from the graph of a network: which convolutions a batch norm follows."""
+"""The graph of a network, and facts that follow from it."""
 
 from __future__ import annotations
 
 from torch import fx, nn
 
 from sbs.errors import SBSError
+
+
+class Tracer(fx.Tracer):
+    """Traces into modules that have submodules, except those of the given types."""
+
+    def __init__(self, leaves: tuple[type[nn.Module], ...] = ()) -> None:
+        super().__init__()
+        self._leaves = leaves
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether the inside of a module does not matter."""
+        return isinstance(m, self._leaves) or next(m.children(), None) is None
+
+
+def graph_of(model: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> fx.Graph:
+    """The graph of a network in its present mode, training or not.
+
+    Args:
+        model: the network; not changed.
+        leaves: types of modules that stay whole, besides those without submodules.
+
+    Raises:
+        SBSError: the network cannot be traced.
+    """
+    try:
+        return Tracer(leaves).trace(model)
+    except Exception as error:  # the tracer runs the network's own code
+        raise SBSError(
+            f"{type(model).__name__}: torch.fx cannot trace the network ({error}); its forward "
+            "must not branch on the values of tensors"
+        ) from error
 
 
 def normalized_layers(model: nn.Module) -> frozenset[str]:
@@ -21,7 +52,7 @@ def normalized_layers(model: nn.Module) -> frozenset[str]:
     """
     modules = dict(model.named_modules())
     normalized: dict[str, bool] = {}
-    for node in _graph(model).nodes:
+    for node in graph_of(model).nodes:
         if node.op == "call_module" and isinstance(modules[node.target], nn.Conv2d):
             readers = [user.op == "call_module" and modules[user.target] for user in node.users]
             all_norms = all(isinstance(reader, nn.BatchNorm2d) for reader in readers)
@@ -30,20 +61,3 @@ def normalized_layers(model: nn.Module) -> frozenset[str]:
                 normalized.get(node.target, True) and bool(readers) and all_norms
             )
     return frozenset(name for name, always in normalized.items() if always)
-
-
-class _Tracer(fx.Tracer):
-    """Traces into modules that have submodules; the insides of the others do not matter."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return next(m.children(), None) is None
-
-
-def _graph(model: nn.Module) -> fx.Graph:
-    try:
-        return _Tracer().trace(model)
-    except Exception as error:  # the tracer runs the network's own code
-        raise SBSError(
-            f"{type(model).__name__}: torch.fx cannot trace the network ({error}); its forward "
-            "must not branch on the values of tensors"
-        ) from error

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from sbs.kernels import fused as kernels
-from sbs.nn.batch_norm import Pending, Values, tensor
-from sbs.nn.quantizers import inputs
 from sbs.policy import Bitwidths
 from sbs.quantization import gates
 from sbs.runtime import processes
@@ -55,22 +53,39 @@ class BitGate(nn.Module):
         self.frozen = self.thresholds.new_tensor([float(bits >= b) for b in self.bitwidths[1:]])
         self.gates, self._guess = self.frozen, bits
 
-    def fake_quantize(self, x: Values, interval: Tensor, *, signed: bool) -> Tensor:
+    def fake_quantize(self, x: Tensor, interval: Tensor, *, signed: bool) -> Tensor:
         """Quantize ``x`` (any shape) at the current bitwidth; record the gates."""
         if self.frozen is not None:
             self.gates = self.frozen
-            return inputs.fake_quantize(x, interval, self._guess, signed=signed)
-        thresholds: Tensor = self.thresholds
-        felt = thresholds if self.loss_aware else thresholds.detach()
-        spec = kernels.QuantizerSpec(felt, self.bitwidths, signed, self._guess)
-        if self.of_batch and processes.count() > 1:
-            result = kernels.shared_gated_fake_quantize(tensor(x), interval, spec)
-        elif isinstance(x, Pending):
-            result = x.quantized(interval, spec)
-        else:
-            result = kernels.gated_fake_quantize(x, interval, spec)
+            return kernels.fake_quantize(x, interval, self._guess, signed=signed)
+        quantize = kernels.gated_fake_quantize
+        if self._shared:
+            quantize = kernels.shared_gated_fake_quantize
+        return self.record(quantize(x, interval, self._spec(signed)))
+
+    def joined_spec(self, interval: Tensor, *, signed: bool) -> kernels.QuantizerSpec | None:
+        """What a kernel that joins this quantizer with others needs; None if none can."""
+        if self.frozen is not None:
+            return kernels.fixed(interval, self._guess, signed=signed)
+        return None if self._shared else self._spec(signed)
+
+    def record(self, result: kernels.Quantized) -> Tensor:
+        """Record the gates of a result; return its values."""
+        if self.frozen is not None:
+            self.gates = self.frozen
+            return result.values
         self.gates = result.gates
         if not self.loss_aware:
-            self.gates = gates.binary_gate(result.metrics, thresholds)
+            self.gates = gates.binary_gate(result.metrics, self.thresholds)
         self._guess = result.bits or self._guess
         return result.values
+
+    @property
+    def _shared(self) -> bool:
+        """Whether the metrics depend on the tensors of several processes."""
+        return self.of_batch and processes.count() > 1
+
+    def _spec(self, signed: bool) -> kernels.QuantizerSpec:
+        thresholds: Tensor = self.thresholds
+        felt = thresholds if self.loss_aware else thresholds.detach()
+        return kernels.QuantizerSpec(felt, self.bitwidths, signed, self._guess)

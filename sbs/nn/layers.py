@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sbs.kernels import fused as kernels
-from sbs.nn.batch_norm import Values, tensor
 from sbs.nn.bit_gate import BitGate
 from sbs.nn.convolution import FastConv2d
 from sbs.nn.filter_gate import FilterGate
@@ -123,18 +122,35 @@ class _Quantized(nn.Module):
         """Use the weights unchanged from now on: they are already quantized."""
         self.options = replace(self.options, weight_bits=FULL_PRECISION)
 
-    def quantized_input(self, x: Values) -> Tensor:
+    def quantized_input(self, x: Tensor) -> Tensor:
         """Input after quantization."""
-        if not self.options.quantize_input:
-            return tensor(x)
-        interval = self.activation_interval
-        signed = self.options.signed_input
+        if not self._quantizes_input:
+            return x
+        interval, signed = self.activation_interval, self.options.signed_input
         if self.activation_gate is not None:
             return self.activation_gate.fake_quantize(x, interval, signed=signed)
-        if self.options.activation_bits == FULL_PRECISION:
-            return tensor(x)
         bits, quantizer = self.options.activation_bits, self.options.quantizer
         return quantizer.fake_quantize_input(x, interval, bits, signed=signed)
+
+    def joined_spec(self) -> kernels.QuantizerSpec | None:
+        """The input's quantizer for a kernel that joins it with others; None if none can."""
+        if not self._quantizes_input:
+            return None
+        interval, signed = self.activation_interval, self.options.signed_input
+        if self.activation_gate is not None:
+            return self.activation_gate.joined_spec(interval, signed=signed)
+        bits, quantizer = self.options.activation_bits, self.options.quantizer
+        return quantizer.joined_spec(interval, bits, signed=signed)
+
+    def record_input(self, result: kernels.Quantized) -> Tensor:
+        """Record the gates of an input that was quantized elsewhere; return its values."""
+        gate = self.activation_gate
+        return result.values if gate is None else gate.record(result)
+
+    @property
+    def _quantizes_input(self) -> bool:
+        fixed = self.activation_gate is None and self.options.activation_bits == FULL_PRECISION
+        return self.options.quantize_input and not fixed
 
     def _kept_mask(self) -> Tensor | None:
         """0/1 for every kernel; 1 if neither its filter nor its input channel is pruned."""
@@ -150,8 +166,13 @@ class _Quantized(nn.Module):
 class QuantConv2d(_Quantized, FastConv2d):
     """Convolution with quantized input and weights, and prunable filters in a search."""
 
-    def forward(self, x: Values) -> Tensor:
-        """Quantize, then convolve: (N, C, H, W) to (N, filters, H', W')."""
+    def forward(self, x: Tensor, *, quantized: bool = False) -> Tensor:
+        """Quantize, then convolve: (N, C, H, W) to (N, filters, H', W').
+
+        Args:
+            x: the input.
+            quantized: whether it is quantized already.
+        """
         gate = self.filter_gate
         if gate is not None:
             gate.update(self.weight)
@@ -163,13 +184,15 @@ class QuantConv2d(_Quantized, FastConv2d):
             # would contribute.
             kept = read.factor if read.placement == "reader" else read.mask
             weight = weight * kept.view(1, -1, 1, 1)
-        y: Tensor = self._conv_forward(self.quantized_input(x), weight, self.bias)
+        x = x if quantized else self.quantized_input(x)
+        y: Tensor = self._conv_forward(x, weight, self.bias)
         return y
 
 
 class QuantLinear(_Quantized, nn.Linear):
     """Linear layer with quantized input and weights."""
 
-    def forward(self, x: Values) -> Tensor:
-        """Quantize, then multiply: (N, features) to (N, outputs)."""
-        return F.linear(self.quantized_input(x), self.quantized_weight(), self.bias)
+    def forward(self, x: Tensor, *, quantized: bool = False) -> Tensor:
+        """Quantize, then multiply: (N, features) to (N, outputs); arguments as above."""
+        x = x if quantized else self.quantized_input(x)
+        return F.linear(x, self.quantized_weight(), self.bias)

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from sbs.kernels import fused as kernels
 from sbs.kernels.convolution import conv2d
-from sbs.nn.batch_norm import Values, tensor
 from sbs.nn.layers import LayerOptions, initial_weight_interval
 
 
@@ -80,18 +79,17 @@ class MultiPathConv2d(nn.Module):
         """Draw the mixture for this step: a Gumbel softmax of the logits."""
         self.mixture = F.gumbel_softmax(self.logits, tau=temperature)
 
-    def forward(self, x: Values) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Map (N, I, H, W) to (N, O, H', W').
 
         There is one convolution per path, and the outputs are summed in place, so only the sum is
         stored. One convolution over the concatenated inputs gives the same, but is up to three
         times slower.
         """
-        values = tensor(x)
         total: Tensor | None = None
         for path, part in zip(self._paths, self.mixture.unbind(), strict=True):
             weight = path.quantized_weight() * part
-            output = self._convolve(path.quantized_input(values), weight)
+            output = self._convolve(path.quantized_input(x), weight)
             total = output if total is None else total.add_(output)
         assert total is not None
         return total if self.bias is None else total + self.bias.view(1, -1, 1, 1)

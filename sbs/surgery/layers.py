@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from torch import nn
 
 from sbs.errors import SBSError
-from sbs.networks import NetworkSpec, Prunable
+from sbs.networks import NetworkSpec
 from sbs.networks.graph import normalized_layers
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.layers import LayerOptions, QuantConv2d, QuantLinear
@@ -98,14 +96,8 @@ def swap_layer(
     return new
 
 
-def swap_norms(model: nn.Module, prunables: Iterable[Prunable]) -> None:
+def swap_norms(model: nn.Module) -> None:
     """Replace batch norms by :class:`GatedBatchNorm2d`, in place."""
-    private = {
-        prunable.norms[0]
-        for prunable in prunables
-        if len(prunable.consumers) == 1 and not prunable.producers
-    }
     for name, norm in list(model.named_modules()):
         if isinstance(norm, nn.BatchNorm2d):
-            new = GatedBatchNorm2d.of(norm, private=name in private)
-            model.set_submodule(name, new)
+            model.set_submodule(name, GatedBatchNorm2d.of(norm))

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch import Tensor, nn
 
 from sbs.networks import NetworkSpec
 from sbs.nn.layers import QuantConv2d, QuantLinear
 from sbs.nn.quantizers import get_quantizer
 from sbs.policy import Policy
+from sbs.surgery.joins import join_norms
 from sbs.surgery.layers import layer_options, leaf_layers, swap_layer, swap_norms
 from sbs.surgery.pruning import remove_filters
 
 INTERVALS = ("weight_interval", "activation_interval")
 
 
-def quantized_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn.Module:
-    """The network of ``policy``: pruned filters removed, layers at their bitwidths. In place.
+def quantized_network(
+    model: nn.Module, spec: NetworkSpec, policy: Policy, *, plain: Collection[str] = ()
+) -> nn.Module:
+    """The network of ``policy``: pruned filters removed, layers at their bitwidths.
 
     Args:
-        model: plain network as ``spec`` describes it; its parameters are reused.
+        model: plain network as ``spec`` describes it; its modules and parameters are reused.
         spec: description of the network.
         policy: bitwidths and kept filters; checked against the network.
+        plain: layers that are not quantized, whatever the policy says.
 
     Raises:
         SBSError: the policy does not fit the network.
@@ -33,9 +39,10 @@ def quantized_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn
         options = layer_options(model, spec, policy)
         remove_filters(model, prunables, policy)
         for name, layer in leaf_layers(model).items():
-            swap_layer(model, name, layer, options[name], None)
-        swap_norms(model, prunables)
-        return model
+            if name not in plain:
+                swap_layer(model, name, layer, options[name], None)
+        swap_norms(model)
+        return join_norms(model)
 
     quantizer = get_quantizer(policy.quantizer)
     return quantizer.network(model, swap_layers, spec.signed_inputs(model))

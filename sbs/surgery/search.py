@@ -16,6 +16,7 @@ from sbs.nn.filter_gate import FilterGate, Metric, Placement
 from sbs.nn.layers import QuantConv2d, QuantLinear
 from sbs.policy import Bitwidths, LayerPolicy, Policy
 from sbs.quantization.gates import nested_levels
+from sbs.surgery.joins import join_norms
 from sbs.surgery.layers import layer_options, leaf_layers, swap_layer, swap_norms
 
 Side: TypeAlias = Literal["weight_bits", "activation_bits"]
@@ -140,10 +141,10 @@ def search_network(
     metric: Metric,
     placement: Placement,
 ) -> SearchSpace:
-    """Turn a plain network into the network of the search, with all gates open. In place.
+    """Turn a plain network into the network of the search, with all gates open.
 
     Args:
-        model: plain network; its parameters are reused.
+        model: plain network; its modules and parameters are reused.
         spec: description of the network.
         start: bitwidths of the layers without gates: the first and the last layer; all layers if
             only pruning is searched.
@@ -160,12 +161,12 @@ def search_network(
     for name in start.layers:
         searched = None if name in ends else bitwidths
         layers[name] = swap_layer(model, name, plain[name], options[name], searched)
-    swap_norms(model, prunables)
-    if group_size is None:
-        return SearchSpace(start.network, model, layers)
-    space = SearchSpace(start.network, model, layers, {}, prunables)
-    for prunable in prunables:
-        _add_filter_gate(space, prunable, group_size, metric, placement)
+    swap_norms(model)
+    space = SearchSpace(start.network, join_norms(model), layers)
+    if group_size is not None:
+        space.prunables = prunables
+        for prunable in prunables:
+            _add_filter_gate(space, prunable, group_size, metric, placement)
     return space
 
 

@@ -46,7 +46,7 @@ class MultiPathSpace:
             if name in names[1:-1] and isinstance(layer, nn.Conv2d)
         }
         options = layer_options(context.model, spec, ends)
-        self.model = quantized_network(context.model, spec, ends)
+        self.model = quantized_network(context.model, spec, ends, plain=plain)
 
         def paths(layer: nn.Conv2d, name: str) -> list[QuantizedPath]:
             return [QuantizedPath(layer.weight, bits, options[name]) for bits in self.bitwidths]

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 from torch import Tensor, nn
 
 from sbs.errors import SBSError
-from sbs.nn.batch_norm import Values
+from sbs.kernels.fused import QuantizerSpec
 from sbs.quantization.grid import WeightGrid
 
 
@@ -97,16 +97,26 @@ class LayerQuantizer(Quantizer):
 
     @abstractmethod
     def fake_quantize_input(
-        self, x: Values, interval: Tensor, bits: int, *, signed: bool
+        self, x: Tensor, interval: Tensor, bits: int, *, signed: bool
     ) -> Tensor:
         """Quantize the input of a layer, of any shape.
 
         Args:
-            x: values, or a pending batch norm.
+            x: values.
             interval: the layer's scalar parameter ``activation_interval``.
             bits: bitwidth.
             signed: whether the input can be negative.
         """
+
+    def joined_spec(self, interval: Tensor, bits: int, *, signed: bool) -> QuantizerSpec | None:
+        """The input's quantizer for a kernel that joins it with others; None if none can.
+
+        Args:
+            interval: the layer's scalar parameter ``activation_interval``.
+            bits: bitwidth.
+            signed: whether the input can be negative.
+        """
+        return None
 
     @abstractmethod
     def scale_and_offset(self, interval: Tensor, bits: int) -> tuple[float, float]:

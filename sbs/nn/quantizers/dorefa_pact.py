@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sbs.nn.batch_norm import Values
-from sbs.nn.quantizers import inputs
+from sbs.kernels import fused as kernels
 from sbs.nn.quantizers.base import LayerQuantizer, register
 from sbs.quantization.peers import dorefa_weight
 from sbs.quantization.uniform import num_steps
@@ -22,12 +21,18 @@ class DoReFaPactQuantizer(LayerQuantizer):
         return dorefa_weight(w, bits)
 
     def fake_quantize_input(
-        self, x: Values, interval: Tensor, bits: int, *, signed: bool
+        self, x: Tensor, interval: Tensor, bits: int, *, signed: bool
     ) -> Tensor:
         """PACT's activations. PACT has no rule for signed inputs; Eq. 2 is used for them."""
         if signed:
-            return inputs.fake_quantize(x, interval, bits, signed=True)
-        return inputs.pact(x, interval, bits)
+            return kernels.fake_quantize(x, interval, bits, signed=True)
+        return kernels.pact(x, interval, bits)
+
+    def joined_spec(
+        self, interval: Tensor, bits: int, *, signed: bool
+    ) -> kernels.QuantizerSpec | None:
+        """The fixed bitwidth; PACT's gradient for inputs without sign."""
+        return kernels.fixed(interval, bits, signed=signed, clip_only=not signed)
 
     def scale_and_offset(self, interval: Tensor, bits: int) -> tuple[float, float]:
         """2^b levels from -1 to 1."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from sbs.kernels import fused as kernels
-from sbs.nn.batch_norm import Values
-from sbs.nn.quantizers import inputs
 from sbs.nn.quantizers.base import LayerQuantizer, register
 from sbs.quantization.uniform import effective_interval, num_steps
 
@@ -22,10 +20,16 @@ class IntervalQuantizer(LayerQuantizer):
         return kernels.fake_quantize(w, interval, bits, signed=True)
 
     def fake_quantize_input(
-        self, x: Values, interval: Tensor, bits: int, *, signed: bool
+        self, x: Tensor, interval: Tensor, bits: int, *, signed: bool
     ) -> Tensor:
         """Eqs. 1, 3 and 4; for signed inputs Eq. 2 instead of Eq. 1."""
-        return inputs.fake_quantize(x, interval, bits, signed=signed)
+        return kernels.fake_quantize(x, interval, bits, signed=signed)
+
+    def joined_spec(
+        self, interval: Tensor, bits: int, *, signed: bool
+    ) -> kernels.QuantizerSpec | None:
+        """The fixed bitwidth."""
+        return kernels.fixed(interval, bits, signed=signed)
 
     def scale_and_offset(self, interval: Tensor, bits: int) -> tuple[float, float]:
         """2^b levels from -v to v."""
