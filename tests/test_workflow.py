@@ -53,6 +53,15 @@ def test_edits_rerun_what_depends_on_them_and_nothing_else(copy: Path) -> None:
     assert "search/resnet20/sbs_q/default/seed-0/policy.json" not in done.stdout
 
 
+def test_a_stale_dataset_hides_no_missing_results(copy: Path) -> None:
+    """Snakemake forgets jobs behind a stale one whose output is marked as ancient."""
+    goal = "results/runs/table1.csv"
+    done = snakemake(copy, goal, PATH=with_stub(copy))
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(copy / "results/finetune")
+    assert planned(copy, "--forcerun", "fetch", "--", goal) >= {"fetch", "finetune", "collect"}
+
+
 def test_ready_jobs_are_looked_at_only_when_a_job_has_ended(copy: Path) -> None:
     """Snakemake's rate limit would look again each second, for every job that has ended."""
     path = with_stub(copy)

@@ -1,11 +1,10 @@
 # Snakemake deletes the declared outputs of a failed job. So the state of a running job is in an
-# undeclared folder beside its outputs, and a killed job continues from it. The dataset file is
-# ancient(): its content is verified when it is read, and a newer copy of it changes nothing.
+# undeclared folder beside its outputs, and a killed job continues from it.
 
 
 rule pretrain:
     input:
-        data=ancient(f"data/{scale.data.dataset}.safetensors"),
+        data=f"data/{scale.data.dataset}.safetensors",
     output:
         weights="<results>/pretrain/{network}/seed-{seed}/weights.safetensors",
         record="<results>/pretrain/{network}/seed-{seed}/metrics.json",
@@ -34,7 +33,7 @@ rule pretrain:
 
 rule search:
     input:
-        data=ancient(f"data/{scale.data.dataset}.safetensors"),
+        data=f"data/{scale.data.dataset}.safetensors",
         pretrained=pretrained_weights,
         costs=cost_file,
     output:
@@ -70,7 +69,7 @@ rule search:
 
 rule finetune:
     input:
-        data=ancient(f"data/{scale.data.dataset}.safetensors"),
+        data=f"data/{scale.data.dataset}.safetensors",
         policy="<results>/search/{network}/{method}/{variant}/seed-{seed}/policy.json",
         start=starting_weights,
     output:
