@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sbs.cost.layers import LayerShape, prune_shapes
-from sbs.networks.spec import Prunable
+from sbs.networks.prunable import Prunable
 from sbs.policy import Policy
 from sbs.registry.costs import cost_model
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sbs.cost.layers import LayerShape
 from sbs.errors import SBSError
-from sbs.networks.spec import Prunable
+from sbs.networks.prunable import Prunable
 from sbs.provenance.code import source_digest
 from sbs.provenance.files import atomic_write_text, sha256_of_text
 from sbs.registry.discovery import PACKAGE

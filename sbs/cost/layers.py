@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sbs.networks.spec import Prunable
+from sbs.networks.prunable import Prunable
 from sbs.policy import Policy
 
 

@@ -9,7 +9,7 @@ from sbs.config.target import Target
 from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape
 from sbs.errors import SBSError
-from sbs.networks.spec import Prunable
+from sbs.networks.prunable import Prunable
 from sbs.policy import Policy, uniform_policy
 from sbs.registry.costs import cost_model
 

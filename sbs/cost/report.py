@@ -13,7 +13,7 @@ from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape, prune_shapes
 from sbs.cost.trace import trace_layers
 from sbs.networks import get_spec
-from sbs.networks.spec import Prunable
+from sbs.networks.prunable import Prunable
 from sbs.policy import FULL_PRECISION, Policy, uniform_policy
 from sbs.registry.costs import CostModel, cost_model
 

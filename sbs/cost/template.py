@@ -11,7 +11,7 @@ from sbs.cost.layers import LayerShape, with_channels
 from sbs.cost.table import write_table
 from sbs.cost.trace import trace_layers
 from sbs.networks import get_spec
-from sbs.networks.spec import Prunable
+from sbs.networks.prunable import Prunable
 from sbs.policy import ENDS_BITS
 from sbs.registry.costs import cost_model
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sbs.networks.spec import NetworkSpec, Prunable
+from sbs.networks.prunable import Prunable
+from sbs.networks.spec import NetworkSpec
 from sbs.registry.networks import network
 
 if TYPE_CHECKING:

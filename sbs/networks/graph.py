@@ -8,7 +8,7 @@ from sbs.errors import SBSError
 
 
 class Tracer(fx.Tracer):
-    """Traces into modules that have submodules, except those of the given types."""
+    """Traces into modules that have submodules, except PyTorch's own and those of given types."""
 
     def __init__(self, leaves: tuple[type[nn.Module], ...] = ()) -> None:
         super().__init__()
@@ -16,7 +16,8 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether the inside of a module does not matter."""
-        return isinstance(m, self._leaves) or next(m.children(), None) is None
+        of_pytorch = type(m).__module__.startswith("torch.nn") and not isinstance(m, nn.Sequential)
+        return of_pytorch or isinstance(m, self._leaves) or next(m.children(), None) is None
 
 
 def graph_of(model: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> fx.Graph:

@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from sbs.networks.spec import NetworkSpec, Prunable
+from sbs.networks.spec import NetworkSpec
 
 NETWORKS = {
     "resnet20": {"label": "ResNet-20"},
@@ -86,23 +86,12 @@ def spec(name: str) -> NetworkSpec:
     return NetworkSpec(
         name=name,
         build=partial(CifarResNet, depth),
-        prunables=_prunables,
-        signed_inputs=lambda model: frozenset({"conv1"}),
         image_size=32,
         classes=100,
-        first_layer="conv1",
-        last_layer="fc",
+        blocks=(BasicBlock,),
     )
 
 
 def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
     first = BasicBlock(inputs, outputs, stride)
     return nn.Sequential(first, *(BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)))
-
-
-def _prunables(model: nn.Module) -> tuple[Prunable, ...]:
-    return tuple(
-        Prunable(f"{name}.conv1", (f"{name}.bn1",), (), (f"{name}.conv2",))
-        for name, block in model.named_modules()
-        if isinstance(block, BasicBlock)
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sbs.networks.spec import NetworkSpec, Prunable
+from sbs.networks.spec import NetworkSpec
 
 NETWORKS = {"tiny": {"label": "Tiny"}}
 
@@ -38,10 +38,6 @@ def spec(name: str) -> NetworkSpec:
     return NetworkSpec(
         name=name,
         build=Tiny,
-        prunables=lambda model: (Prunable("conv2", ("bn2",), (), ("conv3",)),),
-        signed_inputs=lambda model: frozenset({"conv1"}),
         image_size=8,
         classes=10,
-        first_layer="conv1",
-        last_layer="fc",
     )

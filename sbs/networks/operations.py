@@ -1,0 +1,63 @@
+"""What operations do to channels and signs: those that the derivation of a structure knows."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchvision.ops import StochasticDepth, stochastic_depth
+
+POOLS = (
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d),
+    *(nn.Dropout, nn.Dropout2d, nn.Identity, nn.Upsample, StochasticDepth),
+)
+"""Modules that keep every channel where it is, and never make a value negative."""
+
+RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus)
+"""Modules that work on each value alone, and output nothing negative."""
+
+ACTIVATIONS = (
+    *(nn.Hardswish, nn.SiLU, nn.GELU, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.Mish, nn.Tanh),
+    *(nn.Hardtanh, nn.Softsign),
+)
+"""Other modules that work on each value alone."""
+
+POOLING: set[Any] = {
+    *(F.max_pool2d, F.avg_pool2d, F.adaptive_max_pool2d, F.adaptive_avg_pool2d, F.interpolate),
+    *(F.dropout, F.dropout2d, stochastic_depth, torch.max_pool2d, torch.clone),
+    *("contiguous", "clone", "float", "to", "type_as", "detach"),
+}
+"""Functions, and names of methods, like :data:`POOLS`."""
+
+RECTIFYING: set[Any] = {
+    *(F.relu, torch.relu, torch.relu_, F.relu6, torch.sigmoid, F.sigmoid, F.hardsigmoid),
+    *("relu", "relu_", "sigmoid", "sigmoid_"),
+}
+"""Functions, and names of methods, like :data:`RECTIFIERS`."""
+
+ACTIVATING: set[Any] = {
+    *(F.hardswish, F.silu, F.gelu, F.leaky_relu, F.elu, F.selu, F.mish, torch.tanh, F.tanh),
+    "tanh",
+}
+"""Functions, and names of methods, like :data:`ACTIVATIONS`."""
+
+SUMS: set[Any] = {
+    *(operator.add, operator.iadd, torch.add, "add", "add_"),
+    *(operator.sub, operator.isub, torch.sub, "sub", "sub_"),
+}
+PRODUCTS: set[Any] = {operator.mul, operator.imul, torch.mul, torch.multiply, "mul", "mul_"}
+FLATTENING: set[Any] = {torch.flatten, "flatten"}
+MEANS: set[Any] = {torch.mean, "mean"}
+RESHAPES: set[Any] = {torch.reshape, "reshape", "view"}
+CONCATENATIONS: set[Any] = {torch.cat, torch.concat}
+REARRANGING: set[Any] = {
+    *(torch.chunk, torch.split, torch.transpose, torch.permute, torch.squeeze, torch.unsqueeze),
+    *(operator.getitem, "chunk", "split", "transpose", "permute", "squeeze", "unsqueeze", "expand"),
+}
+"""Operations that move values, and change none."""
+
+SIZES: set[Any] = {"size", "dim", "numel"}
+"""Methods whose result is no tensor."""
