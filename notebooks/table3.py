@@ -46,6 +46,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from sbs.plots.exhibits import write_table
+from sbs.results.not_run import not_run
 from sbs.results.rows import Row
 from sbs.results.tables import table_of_runs
 
@@ -57,7 +58,8 @@ runs = pd.read_csv(runs_path)
 runs[["network", "method", "variant", "seed", "top1", "top5", "bops", "search_seconds"]]
 
 # %%
-table = table_of_runs("table3", runs, pd.read_csv(published_path), ROWS)
+published = pd.read_csv(published_path)
+table = table_of_runs("table3", runs, published, ROWS)
 table
 
 # %%
@@ -68,5 +70,6 @@ text = write_table(
     markdown=markdown_path,
     metrics=metrics_path,
     figure=figure_path,
+    below=not_run(table, published, "table3", ROWS),
 )
 Markdown(text)

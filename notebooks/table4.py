@@ -46,6 +46,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from sbs.plots.exhibits import write_table
+from sbs.results.not_run import not_run
 from sbs.results.published import quoted
 from sbs.results.tables import table_of_runs
 
@@ -58,6 +59,7 @@ table = table_of_runs("table4", runs, published)
 table
 
 # %%
+quotes = f"\n## Quoted by the paper\n\n{quoted(published, 'table4').to_markdown(index=False)}\n"
 text = write_table(
     table,
     "Table 4",
@@ -65,6 +67,6 @@ text = write_table(
     markdown=markdown_path,
     metrics=metrics_path,
     figure=figure_path,
-    below=f"\n## Quoted by the paper\n\n{quoted(published, 'table4').to_markdown(index=False)}\n",
+    below=not_run(table, published, "table4") + quotes,
 )
 Markdown(text)

@@ -48,6 +48,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from sbs.plots.exhibits import write_table
+from sbs.results.not_run import not_run
 from sbs.results.rows import Row
 from sbs.results.tables import table_of_runs
 
@@ -62,7 +63,8 @@ runs = pd.read_csv(runs_path)
 runs[["network", "method", "variant", "seed", "top1", "top5", "latency_seconds", "energy_joules"]]
 
 # %%
-table = table_of_runs("table6", runs, pd.read_csv(published_path), ROWS, COSTS)
+published = pd.read_csv(published_path)
+table = table_of_runs("table6", runs, published, ROWS, COSTS)
 table
 
 # %%
@@ -73,6 +75,7 @@ text = write_table(
     markdown=markdown_path,
     metrics=metrics_path,
     figure=figure_path,
+    below=not_run(table, published, "table6", ROWS),
     resources=COSTS,
 )
 Markdown(text)

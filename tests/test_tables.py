@@ -9,6 +9,7 @@ import pytest
 
 from sbs.errors import SBSError
 from sbs.results.collect import collect
+from sbs.results.not_run import not_run
 from sbs.results.published import quoted
 from sbs.results.rendering import ONE_RUN, rendering
 from sbs.results.rows import Row
@@ -236,3 +237,24 @@ def test_methods_that_the_paper_quotes_are_those_that_are_not_run() -> None:
     assert found["top1"].notna().all()
     assert quoted(PUBLISHED, "table3").empty
     assert quoted(PUBLISHED, "table6").empty
+
+
+def test_rows_of_networks_that_were_not_run_have_their_exact_costs() -> None:
+    rows = {("sbs", "eight"): Row("sbs_8bit_level", "SBS, 8-bit level")}
+    text = not_run(pd.DataFrame({"network": ["resnet20"]}), PUBLISHED, "table3", rows)
+    assert "## Not run at this scale" in text
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    found = {tuple(line[:2]): line[2:] for line in lines if len(line) > 2}
+    assert found["Network", "Method"] == [
+        *("BOPs (G)", "published BOPs (G)", "published top-1 (%)", "published top-5 (%)")
+    ]
+    assert found["resnet50", "4-bit precision"] == ["71.19", "71.2", "75.7", "92.7"]
+    assert found["resnet18", "SBS, 8-bit level"] == ["–", "108.4", "70.3", "89.4"]
+    assert len(found) == 2 * 7 + 2
+
+
+def test_a_table_whose_networks_were_all_run_has_no_such_rows() -> None:
+    run = pd.DataFrame({"network": ["resnet18", "mobilenet_v2"]})
+    assert not_run(run, PUBLISHED, "table4") == ""
+    assert "mobilenetv2" not in not_run(run, PUBLISHED, "table3")
+    assert "djpq" not in not_run(pd.DataFrame({"network": ["resnet20"]}), PUBLISHED, "table4")

@@ -84,7 +84,7 @@ def quoted(published: pd.DataFrame, table: str) -> pd.DataFrame:
     Returns:
         One row per network and method, with the metrics that the paper prints as columns.
     """
-    rows = published[(published["table"] == table) & ~published["method"].map(_is_ours)]
+    rows = published[(published["table"] == table) & ~published["method"].map(is_ours)]
     index = ["network", "method"]
     return (
         rows.pivot_table("value", index, "metric", sort=False)
@@ -93,6 +93,6 @@ def quoted(published: pd.DataFrame, table: str) -> pd.DataFrame:
     )
 
 
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
     """Whether a published row is of a registered method, at whatever target."""
     return any(name == known or name.startswith(f"{known}_") for known in methods())
