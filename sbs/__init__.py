@@ -8,6 +8,7 @@ _PUBLIC = {
     "Policy": "sbs.policy",
     "SBSError": "sbs.errors",
     "build_network": "sbs.networks",
+    "inspect": "sbs.cost.inspection",
     "policy_cost": "sbs.cost.exact",
     "quantized_network": "sbs.surgery.networks",
     "search_network": "sbs.surgery.search",

@@ -185,6 +185,28 @@ def cost(
     print_cost(network, bits, policy, classes, image_size, channels, resource or DEFAULT)
 
 
+@app.command()
+def inspect(
+    network: Annotated[
+        str, typer.Argument(help="package.module:function; the function returns the network.")
+    ],
+    shape: Annotated[
+        list[str], typer.Option(help="Shape of an input without the batch, such as 3,224,224.")
+    ],
+    bits: Annotated[
+        list[int] | None, typer.Option(min=1, max=32, help="Candidates; default: 2, 4 and 8.")
+    ] = None,
+    group_size: Annotated[int, typer.Option(min=1, help="Filters per pruning group.")] = 4,
+) -> None:
+    """Print what of a network of yours can be compressed, why not the rest, and how far."""
+    from sbs.cost.inspection import BITWIDTHS
+    from sbs.cost.inspection import inspect as run
+    from sbs.cost.named_network import example_of, made_by
+
+    model, example = made_by(network), example_of(shape)
+    typer.echo(str(run(model, example, bitwidths=bits or BITWIDTHS, group_size=group_size)))
+
+
 @app.command("cost-table")
 def cost_table(
     network: o.ThisNetwork,

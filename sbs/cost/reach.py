@@ -49,7 +49,7 @@ class Reach:
         Raises:
             SBSError: the cheapest network that the method can find costs more.
         """
-        cost, lowest = self.cost(target), self._cost(self._smallest())
+        cost, lowest = self.cost(target), self.lowest()
         if lowest > cost:
             model = cost_model(self.resource)
             how = f"{self.lowest_bits} bits in every searched layer"
@@ -60,6 +60,10 @@ class Reach:
                 f"{self.network} with {how} costs {lowest / model.scale:.4g}; give a larger target"
             )
         return cost
+
+    def lowest(self) -> float:
+        """Cost of the cheapest network that the method can find."""
+        return self._cost(self._smallest())
 
     def _cost(self, policy: Policy) -> float:
         return policy_cost(self.layers, self.prunables, policy, self.resource)

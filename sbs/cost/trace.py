@@ -20,6 +20,17 @@ def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerSha
         model: the network; not changed.
         input_shape: shape (C, H, W) of an image.
     """
+    dtype = next(model.parameters()).dtype
+    return trace_with(model, (torch.zeros(1, *input_shape, dtype=dtype, device="cpu"),))
+
+
+def trace_with(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[LayerShape, ...]:
+    """Like :func:`trace_layers`, for given inputs of the network, of one image each.
+
+    Args:
+        model: the network; not changed.
+        inputs: its positional arguments, on the CPU.
+    """
     shapes: list[LayerShape] = []
     # Not on the meta device: that would load the compiler, which takes longer than the pass.
     twin = copy.deepcopy(model).cpu().eval()
@@ -27,8 +38,7 @@ def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerSha
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(_recorder(name, shapes))
     with torch.no_grad():
-        dtype = next(twin.parameters()).dtype
-        twin(torch.zeros(1, *input_shape, dtype=dtype, device="cpu"))
+        twin(*inputs)
     return tuple(replace(shape, first=place == 0) for place, shape in enumerate(shapes))
 
 

@@ -1,0 +1,259 @@
+"""What of a network can be compressed, and how far: before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sbs.cost.exact import policy_cost
+from sbs.cost.layers import LayerShape
+from sbs.cost.reach import Reach
+from sbs.cost.trace import trace_with
+from sbs.errors import SBSError
+from sbs.networks.structure import Structure, structure_of
+from sbs.policy import ENDS_BITS, FULL_PRECISION, Bitwidths, uniform_policy
+from sbs.registry.costs import cost_model
+
+RESOURCES = ("bops", "memory")
+BITWIDTHS = Bitwidths((2, 4, 8))
+GROUP_SIZE = 4
+NORMS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.RMSNorm),
+)
+WIDTH = 140
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What can be done with a layer.
+
+    Attributes:
+        name: its name in the network.
+        kind: its class.
+        macs: multiply-accumulate operations for the example; 0 if they are not counted.
+        parameters: number of its weights and biases.
+        bits: bitwidths that a search can give it; empty if it stays at full precision.
+        fixed_bits: why it has no choice of bitwidths; empty if it has.
+        prunable: whether it can lose filters.
+        whole: why it keeps all its outputs; empty if it can lose filters.
+    """
+
+    name: str
+    kind: str
+    macs: int
+    parameters: int
+    bits: tuple[int, ...]
+    fixed_bits: str
+    prunable: bool
+    whole: str
+
+
+@dataclass(frozen=True)
+class CostRange:
+    """Costs of a network in one resource.
+
+    Attributes:
+        resource: name of the cost model.
+        full: cost at full precision, in the unit of the model.
+        lowest: cost of the cheapest network that a search can find.
+    """
+
+    resource: str
+    full: float
+    lowest: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What :func:`inspect` has found; ``str()`` of it is a table.
+
+    Attributes:
+        network: class of the network.
+        layers: its layers with weights, in forward order; then those that are left alone.
+        costs: the range of reachable costs, in every resource; empty if nothing can be compressed.
+        macs: multiply-accumulate operations of the layers that can be compressed.
+        other_macs: those of everything else, which stays as it is and is in no cost.
+    """
+
+    network: str
+    layers: tuple[LayerReport, ...]
+    costs: tuple[CostRange, ...]
+    macs: int
+    other_macs: int
+
+    def __str__(self) -> str:
+        console = Console(width=WIDTH, color_system=None)
+        with console.capture() as capture:
+            console.print(self._table())
+            for line in self._totals():
+                console.print(line, highlight=False)
+        return capture.get()
+
+    def _table(self) -> Table:
+        table = Table(title=self.network)
+        for column in ("layer", "kind", "MACs", "parameters", "bits", "filters"):
+            numbers = column in ("MACs", "parameters")
+            table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        for layer in self.layers:
+            bits = layer.fixed_bits or ", ".join(map(str, layer.bits))
+            filters = "can be pruned" if layer.prunable else layer.whole
+            sizes = f"{layer.macs:,}", f"{layer.parameters:,}"
+            table.add_row(layer.name, layer.kind, *sizes, bits, filters)
+        return table
+
+    def _totals(self) -> Iterator[str]:
+        if not self.costs:
+            yield "nothing of this network can be compressed"
+        for cost in self.costs:
+            model = cost_model(cost.resource)
+            full, lowest = cost.full / model.scale, cost.lowest / model.scale
+            yield (
+                f"{cost.resource}: {full:.4g} {model.unit} at full precision; targets from "
+                f"{lowest:.4g} {model.unit} on can be reached ({full / lowest:.1f} times less)"
+            )
+        if self.other_macs:
+            share = self.other_macs / (self.macs + self.other_macs)
+            yield (
+                f"{self.other_macs:,} MACs ({share:.1%}) are outside these layers; they stay as "
+                "they are and are in no cost"
+            )
+
+
+def inspect(
+    model: nn.Module,
+    example_input: Tensor | tuple[Any, ...],
+    *,
+    bitwidths: Sequence[int] = BITWIDTHS,
+    group_size: int = GROUP_SIZE,
+) -> Inspection:
+    """Find out what of a network can be quantized and pruned, without training.
+
+    Args:
+        model: the network; not changed.
+        example_input: its input for one image, a tensor (1, ...), or a tuple of its arguments.
+        bitwidths: candidates of the search; each is a multiple of the one before.
+        group_size: filters per pruning group.
+
+    Returns:
+        Layers with reasons, and the range of costs that a search can reach.
+
+    Raises:
+        SBSError: the bitwidths do not nest.
+
+    Example:
+        >>> import sbs, torch
+        >>> found = sbs.inspect(sbs.build_network("resnet20", 10), torch.zeros(1, 3, 32, 32))
+        >>> [layer.name for layer in found.layers if layer.prunable][:2]
+        ['layer1.0.conv1', 'layer1.1.conv1']
+        >>> print(f"{found.costs[0].full / found.costs[0].lowest:.0f} times fewer BOPs")
+        784 times fewer BOPs
+    """
+    candidates = Bitwidths(bitwidths)
+    inputs = example_input if isinstance(example_input, tuple) else (example_input,)
+    shapes = trace_with(model, inputs)
+    structure, untraced = _structure(model)
+    known = set() if structure is None else set(structure.layers)
+    layers = [shape for shape in shapes if shape.name in known]
+    reports = [_report(model, shape, structure, candidates) for shape in layers]
+    macs = sum(shape.macs for shape in layers)
+    return Inspection(
+        type(model).__name__,
+        (*reports, *_left_alone(model, {shape.name for shape in layers}, untraced)),
+        tuple(_ranges(layers, structure, candidates, group_size)),
+        macs,
+        max(0, _all_macs(model, inputs) - macs),
+    )
+
+
+def _structure(model: nn.Module) -> tuple[Structure | None, str]:
+    """The structure of a network; None and the reason if it cannot be traced."""
+    try:
+        return structure_of(model), ""
+    except SBSError as error:
+        return None, str(error)
+
+
+def _report(
+    model: nn.Module, shape: LayerShape, structure: Structure | None, bitwidths: Bitwidths
+) -> LayerReport:
+    assert structure is not None
+    layer = model.get_submodule(shape.name)
+    ends = structure.first | structure.last
+    whole = structure.whole.get(shape.name, "")
+    return LayerReport(
+        shape.name,
+        type(layer).__name__,
+        shape.macs,
+        _parameters(layer),
+        (ENDS_BITS,) if shape.name in ends else tuple(bitwidths),
+        f"{ENDS_BITS}, as the first or the last layer" if shape.name in ends else "",
+        not whole,
+        whole,
+    )
+
+
+def _left_alone(model: nn.Module, handled: set[str], untraced: str) -> Iterator[LayerReport]:
+    """Other modules with weights of their own, normalisations left out."""
+    for name, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        inside = any(name.startswith(f"{one}.") for one in handled)
+        if own and name not in handled and not inside and not isinstance(module, NORMS):
+            reason = untraced or _reason(model, name, module)
+            kind = type(module).__name__
+            count = sum(parameter.numel() for parameter in own)
+            yield LayerReport(name or "(network)", kind, 0, count, (), reason, False, reason)
+
+
+def _reason(model: nn.Module, name: str, module: nn.Module) -> str:
+    parts = name.split(".")
+    for place in range(1, len(parts)):
+        outer = model.get_submodule(".".join(parts[:place]))
+        if type(outer).__module__.startswith("torch.nn") and not isinstance(
+            outer, nn.Sequential | nn.ModuleList | nn.ModuleDict
+        ):
+            return (
+                f"inside {'.'.join(parts[:place])}, a {type(outer).__name__}, which stays as it is"
+            )
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        return "the forward pass does not use it"
+    return f"a {type(module).__name__} stays at full precision"
+
+
+def _ranges(
+    layers: Sequence[LayerShape],
+    structure: Structure | None,
+    bitwidths: Bitwidths,
+    group_size: int,
+) -> Iterator[CostRange]:
+    if structure is None or not layers:
+        return
+    full = uniform_policy("network", [layer.name for layer in layers], FULL_PRECISION)
+    for resource in RESOURCES:
+        prunables = structure.prunables
+        reach = Reach("network", layers, prunables, resource, bitwidths.lowest, group_size)
+        whole = policy_cost(layers, prunables, full, resource)
+        yield CostRange(resource, whole, reach.lowest())
+
+
+def _all_macs(model: nn.Module, inputs: tuple[Any, ...]) -> int:
+    counter = FlopCounterMode(display=False)
+    training = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad(), counter:
+            model.eval()(*inputs)
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    return counter.get_total_flops() // 2
+
+
+def _parameters(layer: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in layer.parameters())
