@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -57,8 +56,12 @@ def pretrain(
     processes: o.Processes = 1,
 ) -> None:
     """Train the full-precision network, or take the checkpoint that the settings name."""
-    job = _job("pretrain", network, "fp", "default", seed, scale, settings, record, resume, threads)
-    _run("pretrain", job, data, weights, record, data.parent)
+    from sbs.stages.jobs import job_of, run_together
+
+    job = job_of(
+        "pretrain", network, "fp", "default", seed, scale, settings, record, resume, threads
+    )
+    run_together("pretrain", job, data, weights, record, data.parent)
 
 
 @app.command()
@@ -81,8 +84,10 @@ def search(
     processes: o.Processes = 1,
 ) -> None:
     """Search the compression policy of a pretrained network."""
-    job = _job("search", network, method, variant, seed, scale, settings, record, resume, threads)
-    _run("search", job, data, pretrained, policy, weights, record)
+    from sbs.stages.jobs import job_of, run_together
+
+    job = job_of("search", network, method, variant, seed, scale, settings, record, resume, threads)
+    run_together("search", job, data, pretrained, policy, weights, record)
 
 
 @app.command()
@@ -103,8 +108,12 @@ def finetune(
     processes: o.Processes = 1,
 ) -> None:
     """Fine-tune the network of a policy, and measure it."""
-    job = _job("finetune", network, method, variant, seed, scale, settings, record, resume, threads)
-    _run("finetune", job, data, policy, start, weights, record)
+    from sbs.stages.jobs import job_of, run_together
+
+    job = job_of(
+        "finetune", network, method, variant, seed, scale, settings, record, resume, threads
+    )
+    run_together("finetune", job, data, policy, start, weights, record)
 
 
 @app.command()
@@ -271,36 +280,6 @@ def run_here() -> None:
     except SBSError as error:
         print(f"sbs: {error}", file=sys.stderr)
         sys.exit(1)
-
-
-def _job(
-    stage: str,
-    network: str,
-    method: str,
-    variant: str,
-    seed: int,
-    scale: str,
-    settings: str,
-    record: Path,
-    resume: Path | None,
-    threads: int,
-) -> Any:
-    from sbs.config.scale import settings_from
-    from sbs.runtime.processes import started
-    from sbs.stages.stage_run import Job
-
-    _use_threads(max(1, threads // started()))
-    resolved = settings_from(settings, stage, method)
-    folder = resume or record.parent / "resume"
-    return Job(network, method, variant, seed, scale, folder, resolved)
-
-
-def _run(stage: str, job: Any, *files: Path | None) -> None:
-    """Run a stage, together with the other processes of the job."""
-    from sbs.runtime.processes import joined
-
-    with joined():
-        import_module(f"sbs.stages.{stage}").run(job, *files)
 
 
 def _use_threads(threads: int) -> None:
