@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from sbs.errors import SBSError
-from sbs.networks import NetworkSpec
 from sbs.networks.graph import normalized_layers
+from sbs.networks.structure import structure_of
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.layers import LayerOptions, QuantConv2d, QuantLinear
 from sbs.nn.quantizers import LayerQuantizer, get_quantizer
@@ -22,12 +22,11 @@ def leaf_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     }
 
 
-def layer_options(model: nn.Module, spec: NetworkSpec, policy: Policy) -> dict[str, LayerOptions]:
+def layer_options(model: nn.Module, policy: Policy) -> dict[str, LayerOptions]:
     """How each layer of a policy is quantized, by layer name.
 
     Args:
         model: the plain network; not changed.
-        spec: description of the network.
         policy: bitwidths and quantizer.
 
     Raises:
@@ -38,17 +37,17 @@ def layer_options(model: nn.Module, spec: NetworkSpec, policy: Policy) -> dict[s
         raise SBSError(
             f"the quantizer {quantizer.name!r} does not work layer by layer; use 'interval'"
         )
-    signed, normalized = spec.signed_inputs(model), normalized_layers(model)
+    structure, normalized = structure_of(model), normalized_layers(model)
     return {
         name: LayerOptions(
             weight_bits=policy.layers[name].weight_bits,
             activation_bits=policy.layers[name].activation_bits,
-            signed_input=name in signed,
-            quantize_input=name != spec.first_layer,
+            signed_input=name in structure.signed,
+            quantize_input=name not in structure.first,
             standardize_weights=quantizer.standardizes
             and name in normalized
             and policy.layers[name].weight_bits != FULL_PRECISION,
-            fit_weight_interval=name not in normalized and name != spec.last_layer,
+            fit_weight_interval=name not in normalized and name not in structure.last,
             quantizer=quantizer,
         )
         for name in leaf_layers(model)

@@ -36,7 +36,7 @@ def quantized_network(
     policy.check(spec.name, shapes, [prunable.layer for prunable in prunables])
 
     def swap_layers() -> nn.Module:
-        options = layer_options(model, spec, policy)
+        options = layer_options(model, policy)
         remove_filters(model, prunables, policy)
         for name, layer in leaf_layers(model).items():
             if name not in plain:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sbs.networks import NetworkSpec, Prunable
+from sbs.networks.structure import structure_of
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.bit_gate import BitGate
 from sbs.nn.filter_gate import FilterGate, Metric, Placement
@@ -153,9 +154,9 @@ def search_network(
         metric: see :class:`sbs.nn.filter_gate.FilterGate`.
         placement: see :class:`sbs.nn.filter_gate.FilterGate`.
     """
-    options = layer_options(model, spec, start)
+    options, structure = layer_options(model, start), structure_of(model)
     prunables = spec.prunables(model)
-    ends = {spec.first_layer, spec.last_layer}
+    ends = structure.first | structure.last
     layers: dict[str, QuantConv2d | QuantLinear] = {}
     plain = leaf_layers(model)
     for name in start.layers:

@@ -45,7 +45,7 @@ class MultiPathSpace:
             for name, layer in context.model.named_modules()
             if name in names[1:-1] and isinstance(layer, nn.Conv2d)
         }
-        options = layer_options(context.model, spec, ends)
+        options = layer_options(context.model, ends)
         self.model = quantized_network(context.model, spec, ends, plain=plain)
 
         def paths(layer: nn.Conv2d, name: str) -> list[QuantizedPath]:
