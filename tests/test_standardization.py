@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sbs.errors import SBSError
 from sbs.networks import build_network, get_spec
-from sbs.networks.graph import normalized_layers
+from sbs.networks.structure import structure_of
 from sbs.nn.layers import QuantConv2d, QuantLinear
 from sbs.policy import uniform_policy
 from sbs.surgery.layers import leaf_layers
@@ -46,25 +46,25 @@ class Undecided(nn.Module):
 
 
 def test_a_batch_norm_undoes_the_scale_only_if_nothing_else_reads_the_output() -> None:
-    assert normalized_layers(Branching()) == {"plain"}
+    assert structure_of(Branching()).normalized == {"plain"}
 
 
 def test_a_network_that_cannot_be_traced_is_refused() -> None:
     with pytest.raises(SBSError, match=r"Undecided: torch\.fx cannot trace.*must not branch"):
-        normalized_layers(Undecided())
+        structure_of(Undecided())
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet18", "resnet50", "mobilenet_v2"])
 def test_all_convolutions_of_other_networks_are_normalized(name: str) -> None:
     model = build_network(name, 10)
     convolutions = {n for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    assert normalized_layers(model) == convolutions
+    assert structure_of(model).normalized == convolutions
 
 
 def test_squeeze_and_excitation_is_not_normalized() -> None:
     model = build_network("mobilenet_v3", 10)
     convolutions = {n for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    left = convolutions - normalized_layers(model)
+    left = convolutions - structure_of(model).normalized
     assert len(left) == 16
     assert all(name.endswith((".fc1", ".fc2")) for name in left)
 
@@ -73,7 +73,7 @@ def test_intervals_of_raw_weights_start_at_their_scale() -> None:
     for name in ("mobilenet_v3", "resnet20"):
         model, spec = build_network(name, 10), get_spec(name)
         plain = {name: layer.weight.detach() for name, layer in leaf_layers(model).items()}
-        normalized = normalized_layers(model)
+        normalized = structure_of(model).normalized
         quantized_network(model, spec, uniform_policy(name, list(plain), 4))
         for layer, weights in plain.items():
             fitted = layer not in normalized and layer != spec.last_layer

@@ -17,6 +17,7 @@ from sbs.cost.layers import LayerShape
 from sbs.cost.reach import Reach
 from sbs.cost.trace import trace_with
 from sbs.errors import SBSError
+from sbs.networks.graph import in_mode
 from sbs.networks.structure import Structure, structure_of
 from sbs.policy import ENDS_BITS, FULL_PRECISION, Bitwidths, uniform_policy
 from sbs.registry.costs import cost_model
@@ -160,14 +161,18 @@ def inspect(
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
     shapes = trace_with(model, inputs)
     structure, untraced = _structure(model)
-    known = set() if structure is None else set(structure.layers)
-    layers = [shape for shape in shapes if shape.name in known]
-    reports = [_report(model, shape, structure, candidates) for shape in layers]
+    layers: list[LayerShape] = []
+    reports: list[LayerReport] = []
+    costs: tuple[CostRange, ...] = ()
+    if structure is not None:
+        layers = [shape for shape in shapes if shape.name in structure.layers]
+        reports = [_report(model, shape, structure, candidates) for shape in layers]
+        costs = tuple(_ranges(layers, structure, candidates, group_size))
     macs = sum(shape.macs for shape in layers)
     return Inspection(
         type(model).__name__,
         (*reports, *_left_alone(model, {shape.name for shape in layers}, untraced)),
-        tuple(_ranges(layers, structure, candidates, group_size)),
+        costs,
         macs,
         max(0, _all_macs(model, inputs) - macs),
     )
@@ -182,9 +187,8 @@ def _structure(model: nn.Module) -> tuple[Structure | None, str]:
 
 
 def _report(
-    model: nn.Module, shape: LayerShape, structure: Structure | None, bitwidths: Bitwidths
+    model: nn.Module, shape: LayerShape, structure: Structure, bitwidths: Bitwidths
 ) -> LayerReport:
-    assert structure is not None
     layer = model.get_submodule(shape.name)
     ends = structure.first | structure.last
     whole = structure.whole.get(shape.name, "")
@@ -229,11 +233,11 @@ def _reason(model: nn.Module, name: str, module: nn.Module) -> str:
 
 def _ranges(
     layers: Sequence[LayerShape],
-    structure: Structure | None,
+    structure: Structure,
     bitwidths: Bitwidths,
     group_size: int,
 ) -> Iterator[CostRange]:
-    if structure is None or not layers:
+    if not layers:
         return
     full = uniform_policy("network", [layer.name for layer in layers], FULL_PRECISION)
     for resource in RESOURCES:
@@ -245,13 +249,8 @@ def _ranges(
 
 def _all_macs(model: nn.Module, inputs: tuple[Any, ...]) -> int:
     counter = FlopCounterMode(display=False)
-    training = {module: module.training for module in model.modules()}
-    try:
-        with torch.no_grad(), counter:
-            model.eval()(*inputs)
-    finally:
-        for module, mode in training.items():
-            module.training = mode
+    with in_mode(model, training=False), torch.no_grad(), counter:
+        model(*inputs)
     return counter.get_total_flops() // 2
 
 

@@ -1,6 +1,9 @@
-"""The graph of a network, and facts that follow from it."""
+"""The graph of a network."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import fx, nn
 
@@ -39,26 +42,12 @@ def graph_of(model: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> fx.G
         ) from error
 
 
-def normalized_layers(model: nn.Module) -> frozenset[str]:
-    """Names of the convolutions whose output goes only into batch norms.
-
-    The batch norm cancels any scale and shift of their weights. Not included: linear layers,
-    squeeze-and-excitation layers, and convolutions whose output is also added to something.
-
-    Args:
-        model: a plain network; not changed.
-
-    Raises:
-        SBSError: the network cannot be traced.
-    """
-    modules = dict(model.named_modules())
-    normalized: dict[str, bool] = {}
-    for node in graph_of(model).nodes:
-        if node.op == "call_module" and isinstance(modules[node.target], nn.Conv2d):
-            readers = [user.op == "call_module" and modules[user.target] for user in node.users]
-            all_norms = all(isinstance(reader, nn.BatchNorm2d) for reader in readers)
-            # The forward pass can call a convolution at several places.
-            normalized[node.target] = (
-                normalized.get(node.target, True) and bool(readers) and all_norms
-            )
-    return frozenset(name for name, always in normalized.items() if always)
+@contextmanager
+def in_mode(model: nn.Module, *, training: bool) -> Iterator[nn.Module]:
+    """The network in one mode; afterwards each of its modules is in its own again."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield model.train(training)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

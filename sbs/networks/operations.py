@@ -10,39 +10,39 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth, stochastic_depth
 
-POOLS = (
+PASSING_MODULES = (
     *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d),
     *(nn.Dropout, nn.Dropout2d, nn.Identity, nn.Upsample, StochasticDepth),
 )
 """Modules that keep every channel where it is, and never make a value negative."""
 
-RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus)
+RECTIFYING_MODULES = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus)
 """Modules that work on each value alone, and output nothing negative."""
 
-ACTIVATIONS = (
+ACTIVATING_MODULES = (
     *(nn.Hardswish, nn.SiLU, nn.GELU, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.Mish, nn.Tanh),
     *(nn.Hardtanh, nn.Softsign),
 )
 """Other modules that work on each value alone."""
 
-POOLING: set[Any] = {
+PASSING: set[Any] = {
     *(F.max_pool2d, F.avg_pool2d, F.adaptive_max_pool2d, F.adaptive_avg_pool2d, F.interpolate),
     *(F.dropout, F.dropout2d, stochastic_depth, torch.max_pool2d, torch.clone),
     *("contiguous", "clone", "float", "to", "type_as", "detach"),
 }
-"""Functions, and names of methods, like :data:`POOLS`."""
+"""Functions, and names of methods, like :data:`PASSING_MODULES`."""
 
 RECTIFYING: set[Any] = {
     *(F.relu, torch.relu, torch.relu_, F.relu6, torch.sigmoid, F.sigmoid, F.hardsigmoid),
     *("relu", "relu_", "sigmoid", "sigmoid_"),
 }
-"""Functions, and names of methods, like :data:`RECTIFIERS`."""
+"""Functions, and names of methods, like :data:`RECTIFYING_MODULES`."""
 
 ACTIVATING: set[Any] = {
     *(F.hardswish, F.silu, F.gelu, F.leaky_relu, F.elu, F.selu, F.mish, torch.tanh, F.tanh),
     "tanh",
 }
-"""Functions, and names of methods, like :data:`ACTIVATIONS`."""
+"""Functions, and names of methods, like :data:`ACTIVATING_MODULES`."""
 
 SUMS: set[Any] = {
     *(operator.add, operator.iadd, torch.add, "add", "add_"),

@@ -4,9 +4,9 @@ Which filters are the same channels and who reads them, which inputs can be nega
 layers read the image or output the result.
 
 Libraries for pruning derive such groups too. torch-kirigami 0.2.1 finds the same ones
-(tests/test_structure.py compares), but needs an example input and 1 to 14 seconds for a network
-where this needs 0.1, and knows nothing of signs and of layers that read the image. Torch-Pruning
-cannot say what it did not follow.
+(tests/test_structure.py compares). But it needs an example input, and seconds for a network, where
+jobs of the default scale take seconds in all. It knows nothing of signs, of batch norms that undo a
+scale, and of the layers that read the image.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ class Structure:
         prunables: convolutions that can lose filters, in forward order.
         whole: why another layer keeps all its outputs, by layer.
         signed: layers whose input can be negative.
+        normalized: convolutions whose output goes only into batch norms, which cancel any scale and
+            shift of their weights. Not linear layers, squeeze-and-excitation layers, nor
+            convolutions whose output is also added to something.
         first: layers that read the network's input.
         last: layers whose output no other layer reads.
     """
@@ -42,6 +45,7 @@ class Structure:
     prunables: tuple[Prunable, ...]
     whole: dict[str, str]
     signed: frozenset[str]
+    normalized: frozenset[str]
     first: frozenset[str]
     last: frozenset[str]
 
@@ -92,6 +96,7 @@ class _Walk:
         self._whole: dict[str, str] = {}
         self._layers: list[str] = []
         self._signed: set[str] = set()
+        self._normalized: dict[str, bool] = {}
         self._first: set[str] = set()
         self._read: set[str] = set()
 
@@ -112,6 +117,7 @@ class _Walk:
             tuple(group.prunable() for group in free.values()),
             kept | self._whole,
             frozenset(self._signed),
+            frozenset(name for name, always in self._normalized.items() if always),
             frozenset(self._first),
             frozenset(last),
         )
@@ -126,8 +132,19 @@ class _Walk:
         if not inputs or node.target in known.SIZES or _is_attribute(node):
             return None
         if node.op == "call_module":
+            if isinstance(self._modules[str(node.target)], nn.Conv2d):
+                self._note_readers(node)
             return self._of_module(str(node.target), inputs)
         return self._of_function(node, inputs)
+
+    def _note_readers(self, node: fx.Node) -> None:
+        """Note whether only batch norms read a convolution, wherever the network calls it."""
+        readers = [
+            user.op == "call_module" and self._modules[str(user.target)] for user in node.users
+        ]
+        norms = bool(readers) and all(isinstance(one, nn.BatchNorm2d) for one in readers)
+        name = str(node.target)
+        self._normalized[name] = self._normalized.get(name, True) and norms
 
     def _of_module(self, name: str, inputs: list[_Value]) -> _Value:
         module = self._modules[name]
@@ -137,11 +154,11 @@ class _Walk:
             if inputs[0].group is not None:
                 inputs[0].group.norms.append(name)
             return _Value(inputs[0].group, True, inputs[0].layers)
-        if isinstance(module, known.POOLS):
+        if isinstance(module, known.PASSING_MODULES):
             return inputs[0]
-        if isinstance(module, known.RECTIFIERS):
+        if isinstance(module, known.RECTIFYING_MODULES):
             return _Value(inputs[0].group, False, inputs[0].layers)
-        if isinstance(module, known.ACTIVATIONS):
+        if isinstance(module, known.ACTIVATING_MODULES):
             return _Value(inputs[0].group, True, inputs[0].layers)
         if isinstance(module, nn.Flatten) and module.start_dim == 1:
             return inputs[0]
@@ -183,7 +200,7 @@ class _Walk:
 
     def _of_function(self, node: fx.Node, inputs: list[_Value]) -> _Value:
         target = node.target
-        if target in known.POOLING or _flattens(node) or _averages(node):
+        if target in known.PASSING or _flattens(node) or _averages(node):
             return inputs[0]
         if target in known.RECTIFYING:
             return _Value(inputs[0].group, False, inputs[0].layers)

@@ -10,7 +10,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from sbs.errors import SBSError
-from sbs.networks.graph import graph_of
+from sbs.networks.graph import graph_of, in_mode
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.joined import normalized_and_quantized
 from sbs.nn.layers import QuantConv2d, QuantLinear
@@ -62,15 +62,13 @@ def join_norms(model: nn.Module) -> nn.Module:
 
 def _only_graph(model: nn.Module) -> fx.Graph | None:
     """The graph of a network, or None if there is none or training has another."""
-    leaves = (*LAYERS, GatedBatchNorm2d)
-    modes = {module: module.training for module in model.modules()}
-    try:
-        graphs = [graph_of(model.train(mode), leaves) for mode in (True, False)]
-    except SBSError:
-        return None
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    leaves, graphs = (*LAYERS, GatedBatchNorm2d), []
+    for training in (True, False):
+        try:
+            with in_mode(model, training=training):
+                graphs.append(graph_of(model, leaves))
+        except SBSError:
+            return None
     return graphs[0] if str(graphs[0]) == str(graphs[1]) else None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import nn
 
 from sbs.errors import SBSError
-from sbs.networks.graph import normalized_layers
 from sbs.networks.structure import structure_of
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.layers import LayerOptions, QuantConv2d, QuantLinear
@@ -37,7 +36,7 @@ def layer_options(model: nn.Module, policy: Policy) -> dict[str, LayerOptions]:
         raise SBSError(
             f"the quantizer {quantizer.name!r} does not work layer by layer; use 'interval'"
         )
-    structure, normalized = structure_of(model), normalized_layers(model)
+    structure = structure_of(model)
     return {
         name: LayerOptions(
             weight_bits=policy.layers[name].weight_bits,
@@ -45,9 +44,9 @@ def layer_options(model: nn.Module, policy: Policy) -> dict[str, LayerOptions]:
             signed_input=name in structure.signed,
             quantize_input=name not in structure.first,
             standardize_weights=quantizer.standardizes
-            and name in normalized
+            and name in structure.normalized
             and policy.layers[name].weight_bits != FULL_PRECISION,
-            fit_weight_interval=name not in normalized and name not in structure.last,
+            fit_weight_interval=name not in structure.normalized | structure.last,
             quantizer=quantizer,
         )
         for name in leaf_layers(model)
