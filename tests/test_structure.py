@@ -102,9 +102,16 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
     "convnext": models.convnext_tiny,
     "vit": models.vit_b_16,
 }
-SIDE = 224
+SIDES = {"vit": 224}
+"""Height and width of the images, where they are not 64."""
+
 UNKNOWN_TO_KIRIGAMI = {"efficientnet", "convnext", "vit"}
 """It has no rule for stochastic depth and for the checks of a transformer's inputs."""
+
+
+def images_for(name: str) -> Tensor:
+    side = SIDES.get(name, 64)
+    return torch.randn(2, 3, side, side)
 
 
 def layers_of(model: nn.Module) -> set[str]:
@@ -141,7 +148,7 @@ def test_filters_of_other_networks_shrink_with_what_a_library_says(name: str) ->
     assert len(found.first) == len(found.last) == 1
     if name in UNKNOWN_TO_KIRIGAMI:
         return
-    graph = DependencyGraph.build(model, args=(torch.zeros(1, 3, SIDE, SIDE),))
+    graph = DependencyGraph.build(model, args=(images_for(name),))
     fixed = tuple(
         Fixed(one.axis(place)) for one in graph.interfaces() for place in range(len(one.shape))
     )
@@ -163,7 +170,7 @@ def test_inputs_said_to_have_no_sign_are_never_negative(name: str) -> None:
             lambda _, args, key=layer: lowest.update({key: float(args[0].min())})
         )
     with torch.no_grad():
-        model(torch.randn(2, 3, SIDE, SIDE))
+        model(images_for(name))
     negative = {layer for layer, value in lowest.items() if value < 0}
     assert negative <= structure_of(model).signed
 
