@@ -6,7 +6,7 @@ search. On disk it is ``policy.json``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -232,7 +232,12 @@ class Policy(BaseModel):
 
 
 def uniform_policy(
-    network: str, layers: Iterable[str], bits: int, *, first_and_last_bits: int = ENDS_BITS
+    network: str,
+    layers: Iterable[str],
+    bits: int,
+    *,
+    first_and_last_bits: int = ENDS_BITS,
+    ends: Collection[str] | None = None,
 ) -> Policy:
     """The same bitwidth in all layers, except 8 bits in the first and last one (section 4.2).
 
@@ -243,12 +248,14 @@ def uniform_policy(
         layers: layer names in forward order.
         bits: weight and activation bitwidth.
         first_and_last_bits: bitwidth of the first and the last layer of a quantized network.
+        ends: names of these layers, where a network has several inputs or outputs.
     """
     names = list(layers)
-    ends = {names[0], names[-1]} if bits != FULL_PRECISION else set()
+    special = {names[0], names[-1]} if ends is None else ends
 
     def one(name: str) -> LayerPolicy:
-        chosen = first_and_last_bits if name in ends else bits
+        at_end = name in special and bits != FULL_PRECISION
+        chosen = first_and_last_bits if at_end else bits
         return LayerPolicy(weight_bits=chosen, activation_bits=chosen)
 
     return Policy(network=network, layers={name: one(name) for name in names})

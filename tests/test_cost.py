@@ -75,7 +75,7 @@ def test_subclasses_of_layers_are_traced() -> None:
     model = nn.Sequential(OtherConv(2, 6, (3, 5), 2, groups=2), nn.Flatten(), OtherLinear(90, 4))
     conv, linear = trace_layers(model, (2, 7, 13))
     assert conv == LayerShape("0", "conv", 2, 6, (3, 5), 2, (7, 13), (3, 5), first=True)
-    assert linear == LayerShape("2", "linear", 90, 4, (1, 1), 1, (1, 1), (1, 1))
+    assert linear == LayerShape("2", "linear", 90, 4, (1, 1), 1, (1, 1), (1, 1), last=True)
     assert (conv.weight_elements, conv.input_elements, conv.macs) == (90, 182, 1350)
     assert (linear.weight_elements, linear.input_elements, linear.macs) == (360, 90, 360)
 
@@ -92,6 +92,16 @@ def test_layers_come_in_forward_order() -> None:
             return result
 
     assert [layer.name for layer in trace_layers(Backwards(), (1, 4, 4))] == ["first", "second"]
+
+
+def test_layers_of_signals_and_of_rows_are_counted_whole() -> None:
+    model = nn.Sequential(nn.Conv1d(2, 6, 3, 2, groups=2), nn.Linear(5, 4))
+    conv, linear = trace_layers(model, (2, 11))
+    assert conv == LayerShape("0", "conv1d", 2, 6, (1, 3), 2, (1, 11), (1, 5), first=True)
+    assert conv.weight_shape == tuple(model[0].weight.shape)
+    assert conv.macs == 6 * 1 * 3 * 5
+    assert linear == LayerShape("1", "linear", 5, 4, (1, 1), 1, (6, 1), (6, 1), last=True)
+    assert (linear.macs, linear.input_elements) == (5 * 4 * 6, 30)
 
 
 @given(
@@ -112,7 +122,7 @@ def test_macs_are_the_products_that_a_convolution_adds_up(
     inputs, outputs = groups * widths[0], groups * widths[1]
     size = (kernel[0] + extra[0], kernel[1] + extra[1])
     conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
-    [shape] = trace_layers(conv, (inputs, *size))
+    [shape] = trace_layers(nn.Sequential(conv), (inputs, *size))
     # Without padding, ones convolved with ones count the products of each output.
     ones = torch.ones(1, inputs, *size)
     products = F.conv2d(ones, torch.ones_like(conv.weight), None, stride, groups=groups)

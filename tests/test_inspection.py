@@ -88,7 +88,7 @@ def test_layers_that_stay_are_named_with_the_reason() -> None:
         "(network)": "a Mixed stays at full precision",
         "up": "a ConvTranspose2d stays at full precision",
         "attention": "a MultiheadAttention stays at full precision",
-        "attention.out_proj": "inside attention, a MultiheadAttention, which stays as it is",
+        "attention.out_proj": "inside attention (MultiheadAttention), which stays as it is",
         "unused": "the forward pass does not use it",
     }
     whole = {layer.name: layer.whole for layer in found.layers}
@@ -111,6 +111,31 @@ def test_a_network_that_cannot_be_traced_is_left_alone() -> None:
     assert not found.costs
     assert all("torch.fx cannot trace" in layer.fixed_bits for layer in found.layers)
     assert "nothing of this network can be compressed" in str(found)
+
+
+class Branch(nn.Module):
+    """A part that decides by the values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inner(x)
+        return y if float(y.sum()) > 0 else -y
+
+
+def test_a_part_that_cannot_be_traced_is_left_alone_and_nothing_else() -> None:
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), Branch(), nn.Conv2d(8, 4, 3)),
+        *(nn.Conv2d(4, 4, 1), nn.Flatten()),
+    )
+    found = inspect(model, torch.zeros(1, 3, 8, 8))
+    assert [layer.name for layer in found.layers] == ["0", "1", "3", "4", "2.inner"]
+    assert reasons(found)["2.inner"].startswith("inside 2 (Branch): torch.fx cannot trace it (")
+    assert {layer.name: layer.whole for layer in found.layers}["1"] == "2 (Branch) reads them"
+    assert found.layers[2].prunable
+    assert found.other_macs == 8 * 8 * 4 * 4
 
 
 @pytest.mark.parametrize("name", ["densenet121", "efficientnet_b0", "shufflenet_v2_x0_5"])

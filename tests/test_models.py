@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from torchvision.ops.misc import SqueezeExcitation
 
 from sbs.errors import SBSError
 from sbs.networks import Prunable, build_network, get_spec
+from sbs.networks.prunable import Span
 from sbs.registry.networks import networks
 
 CIFAR = {"resnet20": 3, "resnet32": 5, "resnet44": 7, "resnet56": 9}  # blocks a stage
@@ -191,13 +193,13 @@ def test_channels_of_a_prunable_convolution_fit_all_that_shrinks_with_it(
         assert isinstance(conv, nn.Conv2d)
         assert conv.groups == 1
         filters = conv.out_channels
-        for norm in map(model.get_submodule, prunable.norms):
+        for norm in map(model.get_submodule, names_of(prunable.norms)):
             assert isinstance(norm, nn.BatchNorm2d)
             assert norm.num_features == filters
         for producer in map(model.get_submodule, prunable.producers):
             assert isinstance(producer, nn.Conv2d)
             assert producer.out_channels == filters
-        for consumer in map(model.get_submodule, prunable.consumers):
+        for consumer in map(model.get_submodule, names_of(prunable.consumers)):
             assert isinstance(consumer, nn.Conv2d)
             assert (consumer.in_channels, consumer.groups) == (filters, 1)
 
@@ -209,7 +211,7 @@ def test_the_first_norm_of_a_prunable_convolution_reads_its_output(name: str) ->
     read: dict[str, Tensor] = {}
     found = get_spec(name).prunables(model)
     for prunable in found:
-        conv, norm = prunable.layer, prunable.norms[0]
+        conv, norm = prunable.layer, prunable.norms[0].name
         model.get_submodule(conv).register_forward_hook(
             lambda _, __, output, key=conv: written.update({key: output})
         )
@@ -231,23 +233,27 @@ def test_a_pruned_channel_reaches_the_rest_only_through_what_its_description_nam
     found = get_spec(name).prunables(model)
     with torch.no_grad():
         for prunable in found:
-            for norm in map(model.get_submodule, prunable.norms):
+            for norm in map(model.get_submodule, names_of(prunable.norms)):
                 norm.weight[-1] = norm.bias[-1] = 0  # type: ignore[operator]
         want = model(x)
         for prunable in found:
             disturb_last_channel(model, prunable)
         torch.testing.assert_close(model(x), want, atol=1e-10, rtol=1e-10)
         # The check can fail: the same disturbance of a channel that is alive shows.
-        for norm in map(model.get_submodule, found[0].norms):
+        for norm in map(model.get_submodule, names_of(found[0].norms)):
             norm.weight[-1] = norm.bias[-1] = 1  # type: ignore[operator]
         assert not torch.allclose(model(x), want)
+
+
+def names_of(spans: Iterable[Span]) -> list[str]:
+    return [span.name for span in spans]
 
 
 def disturb_last_channel(model: nn.Module, prunable: Prunable) -> None:
     """Other weights wherever the last channel of a prunable convolution is written or read."""
     for layer in map(model.get_submodule, (prunable.layer, *prunable.producers)):
         layer.weight[-1] += 0.5  # type: ignore[operator,index]
-    for layer in map(model.get_submodule, prunable.consumers):
+    for layer in map(model.get_submodule, names_of(prunable.consumers)):
         layer.weight[:, -1] += 0.5  # type: ignore[operator,index]
 
 

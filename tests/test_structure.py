@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations
 from torch_kirigami import DependencyGraph, Fixed
-from torchvision import models
 
 from sbs.networks import Prunable, build_network, get_spec
+from sbs.networks.eligible import Layer
+from sbs.networks.prunable import Span
 from sbs.networks.structure import Structure, structure_of
+from tests.other_networks import OTHERS, inputs_of
 
 BLOCKS = {
     "resnet20": (r"layer[123]\.[0-2]", 9),
@@ -38,15 +41,15 @@ def block_of(name: str, layer: str) -> str:
 def by_hand(name: str, block: str) -> Prunable:
     """What shrinks with a block's first convolution."""
     if name.startswith("resnet"):
-        return Prunable(f"{block}.conv1", (f"{block}.bn1",), (), (f"{block}.conv2",))
+        return Prunable(f"{block}.conv1", (Span(f"{block}.bn1"),), (), (Span(f"{block}.conv2"),))
+    norms = (Span(f"{block}.0.1"), Span(f"{block}.1.1"))
     if name == "mobilenet_v2":
-        norms = (f"{block}.0.1", f"{block}.1.1")
-        return Prunable(f"{block}.0.0", norms, (f"{block}.1.0",), (f"{block}.2",))
-    norms = (f"{block}.0.1", f"{block}.1.1")
+        return Prunable(f"{block}.0.0", norms, (f"{block}.1.0",), (Span(f"{block}.2"),))
     if block not in SQUEEZED:
-        return Prunable(f"{block}.0.0", norms, (f"{block}.1.0",), (f"{block}.2.0",))
+        return Prunable(f"{block}.0.0", norms, (f"{block}.1.0",), (Span(f"{block}.2.0"),))
     producers = (f"{block}.1.0", f"{block}.2.fc2")
-    return Prunable(f"{block}.0.0", norms, producers, (f"{block}.2.fc1", f"{block}.3.0"))
+    consumers = (Span(f"{block}.2.fc1"), Span(f"{block}.3.0"))
+    return Prunable(f"{block}.0.0", norms, producers, consumers)
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -87,35 +90,12 @@ def test_signs_of_the_papers_networks_are_those_written_down_by_hand(name: str) 
 
 # --- other networks
 
-OTHERS: dict[str, Callable[[], nn.Module]] = {
-    "resnext50": models.resnext50_32x4d,
-    "regnet_y": models.regnet_y_400mf,
-    "vgg11": lambda: models.vgg11_bn(),
-    "densenet": models.densenet121,
-    "googlenet": lambda: models.googlenet(aux_logits=False, init_weights=False),
-    "mnasnet": models.mnasnet0_5,
-    "mobilenet_v2": models.mobilenet_v2,
-    "mobilenet_v3": models.mobilenet_v3_small,
-    "efficientnet": models.efficientnet_b0,
-    "shufflenet": models.shufflenet_v2_x0_5,
-    "squeezenet": models.squeezenet1_1,
-    "convnext": models.convnext_tiny,
-    "vit": models.vit_b_16,
-}
-SIDES = {"vit": 224}
-"""Height and width of the images, where they are not 64."""
-
 UNKNOWN_TO_KIRIGAMI = {"efficientnet", "convnext", "vit"}
 """It has no rule for stochastic depth and for the checks of a transformer's inputs."""
 
 
-def images_for(name: str) -> Tensor:
-    side = SIDES.get(name, 64)
-    return torch.randn(2, 3, side, side)
-
-
 def layers_of(model: nn.Module) -> set[str]:
-    return {name for name, one in model.named_modules() if isinstance(one, nn.Conv2d | nn.Linear)}
+    return {name for name, one in model.named_modules() if isinstance(one, Layer)}
 
 
 def shrinking(graph: DependencyGraph, fixed: tuple[Fixed, ...], layer: str) -> set[str] | None:
@@ -129,8 +109,9 @@ def shrinking(graph: DependencyGraph, fixed: tuple[Fixed, ...], layer: str) -> s
 
 
 def parameters_of(model: nn.Module, prunable: Prunable) -> set[str]:
-    names = [prunable.layer, *prunable.norms, *prunable.producers, *prunable.consumers]
-    written = {prunable.layer, *prunable.norms, *prunable.producers}
+    norms, readers = ([span.name for span in one] for one in (prunable.norms, prunable.consumers))
+    names = [prunable.layer, *norms, *prunable.producers, *readers]
+    written = {prunable.layer, *norms, *prunable.producers}
     return {
         f"{name}.{key}"
         for name in names
@@ -148,7 +129,7 @@ def test_filters_of_other_networks_shrink_with_what_a_library_says(name: str) ->
     assert len(found.first) == len(found.last) == 1
     if name in UNKNOWN_TO_KIRIGAMI:
         return
-    graph = DependencyGraph.build(model, args=(images_for(name),))
+    graph = DependencyGraph.build(model, args=(inputs_of(name),))
     fixed = tuple(
         Fixed(one.axis(place)) for one in graph.interfaces() for place in range(len(one.shape))
     )
@@ -161,7 +142,7 @@ def test_inputs_said_to_have_no_sign_are_never_negative(name: str) -> None:
     torch.manual_seed(0)
     model = OTHERS[name]().eval()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.uniform_(module.bias, -0.5, 0.5)
     lowest: dict[str, float] = {}
     for layer in layers_of(model):
@@ -170,18 +151,21 @@ def test_inputs_said_to_have_no_sign_are_never_negative(name: str) -> None:
             lambda _, args, key=layer: lowest.update({key: float(args[0].min())})
         )
     with torch.no_grad():
-        model(images_for(name))
+        model(inputs_of(name))
     negative = {layer for layer, value in lowest.items() if value < 0}
     assert negative <= structure_of(model).signed
 
 
 PRUNABLE = {
-    "resnext50": 0,  # all are added, in groups, or read in groups
-    "densenet": 58,  # the bottleneck of each layer; outputs are concatenated
-    "squeezenet": 8,  # the squeeze layers
-    "vgg11": 6,  # all between the first convolution and the one that linear layers read
+    "resnext": 0,  # all are added, in groups, or read in groups
+    "densenet": 21,  # all but the first: their outputs are concatenated, or read by one layer
+    "googlenet": 56,  # all but the first
+    "squeezenet": 24,  # three a block, which are all but the first and the last
+    "vgg11": 7,  # all but the first; a linear layer reads the last one's 2 x 2 pixels
     "convnext": 0,
     "vit": 0,
+    "unet": 8,  # all but those at the ends, those that are upsampled, and those of the bottom
+    "signals": 2,  # one with the depthwise layer behind it, and one that a linear layer reads
 }
 
 
@@ -224,13 +208,13 @@ def pooled(x: Tensor) -> Tensor:
 
 REASONS: dict[str, tuple[Callable[[Small, Tensor], Tensor], str]] = {
     "groups": (lambda net, y: pooled(net.reader(net.grouped(y))), "grouped reads them in groups"),
-    "linear": (lambda net, y: net.linear(pooled(y)), "linear, a linear layer, reads them"),
+    "linear": (lambda net, y: net.linear(y).mean((1, 2)), "linear reads another dimension of them"),
     "module": (
         lambda net, y: pooled(net.reader(net.instance(y))),
         r"instance \(InstanceNorm2d\) reads them",
     ),
     "function": (lambda net, y: pooled(net.reader(y.flip(1))), "flip reads them"),
-    "cat": (lambda net, y: pooled(net.wide(torch.cat([y, y], 1))), "they are concatenated with"),
+    "cat": (lambda net, y: pooled(net.reader(torch.cat([y, y], 2))), "they are concatenated with"),
     "sum": (
         lambda net, y: pooled(net.reader(y + net.grouped(y))),
         "grouped reads them in groups",
@@ -239,7 +223,7 @@ REASONS: dict[str, tuple[Callable[[Small, Tensor], Tensor], str]] = {
         lambda net, y: pooled(net.reader(y + net.norm(net.grouped(y.sin())))),
         "sin reads them",
     ),
-    "twice": (lambda net, y: pooled(net.reader(net.asked(y))), "asked is used at several places"),
+    "shared": (lambda net, y: pooled(net.reader(net.grouped(net.grouped(y)))), "several places"),
 }
 
 
@@ -247,6 +231,65 @@ REASONS: dict[str, tuple[Callable[[Small, Tensor], Tensor], str]] = {
 def test_a_convolution_that_keeps_its_filters_says_why(name: str) -> None:
     between, reason = REASONS[name]
     assert re.search(reason, structure(between).whole["asked"])
+
+
+class Branches(nn.Module):
+    """Two branches that are concatenated, normalised together, and read by two kinds of layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.one, self.two = nn.Conv2d(8, 4, 1), nn.Conv2d(8, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(18)
+        self.reader = nn.Conv2d(18, 5, 3, padding=1)
+        self.linear = nn.Linear(5 * 4 * 4, 10)
+        self.fc = nn.Linear(10, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        y = torch.cat([self.one(y), y, self.two(y)], dim=1)
+        y = F.relu(self.reader(F.relu(self.norm(y))))
+        result: Tensor = self.fc(F.relu(self.linear(y.flatten(1))))
+        return result
+
+
+def test_channels_have_their_places_behind_concatenations_and_in_flattened_images() -> None:
+    found = {one.layer: one for one in structure_of(Branches()).prunables}
+    assert found == {
+        "one": Prunable("one", (Span("norm", 0),), (), (Span("reader", 0),)),
+        "two": Prunable("two", (Span("norm", 12),), (), (Span("reader", 12),)),
+        "reader": Prunable("reader", (), (), (Span("linear", 0, 16),)),
+    }
+    assert Span("linear", 3, 2).places([0, 2]) == [3, 4, 7, 8]
+
+
+class Own(nn.Conv2d):
+    """A convolution that does something else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 1
+
+
+def tied(net: Small, y: Tensor) -> Tensor:
+    return pooled(net.reader(net.grouped(y)))
+
+
+def test_layers_that_surgery_would_break_are_left_alone() -> None:
+    def found(change: Callable[[Small], object], *, twice: bool = False) -> dict[str, str]:
+        net = Small(lambda net, y: tied(net, net.asked(y) if twice else y))
+        change(net)
+        left = structure_of(net)
+        assert not left.alone.keys() & set(left.layers)
+        return left.alone
+
+    assert found(lambda net: None) == {}
+    assert found(lambda net: None, twice=True) == {"asked": "asked is used at several places"}
+    shared = found(lambda net: setattr(net.fc, "weight", net.reader.weight))
+    assert shared["reader"] == "reader shares its weights with another layer"
+    own = found(lambda net: setattr(net, "asked", Own(8, 8, 3, padding=1)))
+    assert own == {"asked": "asked (Own) has a forward pass of its own"}
+    computed = found(lambda net: parametrizations.weight_norm(net.asked))
+    assert computed == {"asked": "asked computes its weights from others"}
 
 
 def test_added_filters_stay_and_name_each_other() -> None:
@@ -258,7 +301,7 @@ def test_added_filters_stay_and_name_each_other() -> None:
 
 def test_a_number_changes_the_sign_alone() -> None:
     found = structure(lambda net, y: pooled(net.reader(F.relu(y) - 1)))
-    assert [one.layer for one in found.prunables] == ["asked"]
+    assert [one.layer for one in found.prunables] == ["asked", "reader"]
     assert "reader" in found.signed
     found = structure(lambda net, y: pooled(net.reader(F.relu(y))))
     assert "reader" not in found.signed
@@ -279,4 +322,4 @@ def test_several_inputs_and_outputs_have_several_ends() -> None:
     found = structure_of(Both())
     assert (found.first, found.last) == ({"a", "b"}, {"d", "e"})
     assert [one.layer for one in found.prunables] == ["c"]
-    assert found.prunables[0].consumers == ("d", "e")
+    assert found.prunables[0].consumers == (Span("d"), Span("e"))

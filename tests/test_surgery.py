@@ -149,7 +149,7 @@ def masked_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn.Mo
         assert kept is not None
         mask = torch.zeros(plain.get_submodule(prunable.layer).out_channels, dtype=torch.float64)  # type: ignore[arg-type]
         mask[list(kept)] = 1
-        masks |= dict.fromkeys(prunable.norms, mask)
+        masks |= dict.fromkeys((span.name for span in prunable.norms), mask)
     fixed = quantized_network(plain, spec, Policy(network=policy.network, layers=unpruned))
     for prunable in spec.prunables(model):
         _use_statistics_of_kept_filters(fixed, prunable.layer, prunable, masks)
@@ -164,8 +164,7 @@ def masked_network(model: nn.Module, spec: NetworkSpec, policy: Policy) -> nn.Mo
 def _use_statistics_of_kept_filters(
     model: nn.Module, name: str, prunable: object, masks: dict[str, Tensor]
 ) -> None:
-    norms = prunable.norms  # type: ignore[attr-defined]
-    mask = masks[norms[0]]
+    mask = masks[prunable.norms[0].name]  # type: ignore[attr-defined]
     gate = FilterGate(len(mask), 1, metric="raw", placement="norm")
     gate.hold(mask)
     for produced in (name, *prunable.producers):  # type: ignore[attr-defined]
@@ -173,7 +172,7 @@ def _use_statistics_of_kept_filters(
         assert isinstance(layer, QuantConv2d)
         layer.share_outputs(gate)
     for consumed in prunable.consumers:  # type: ignore[attr-defined]
-        layer = model.get_submodule(consumed)
+        layer = model.get_submodule(consumed.name)
         assert isinstance(layer, QuantConv2d)
         layer.share_inputs(gate)
 

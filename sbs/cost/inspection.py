@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sbs.cost.exact import policy_cost
-from sbs.cost.layers import LayerShape
+from sbs.cost.layers import LayerShape, uniform_policy_of
 from sbs.cost.reach import Reach
 from sbs.cost.trace import trace_with
 from sbs.errors import SBSError
+from sbs.networks.eligible import Layer
 from sbs.networks.graph import in_mode
 from sbs.networks.structure import Structure, structure_of
-from sbs.policy import ENDS_BITS, FULL_PRECISION, Bitwidths, uniform_policy
+from sbs.policy import ENDS_BITS, FULL_PRECISION, Bitwidths
 from sbs.registry.costs import cost_model
 
 RESOURCES = ("bops", "memory")
@@ -29,6 +30,7 @@ NORMS = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm),
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.RMSNorm),
 )
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 WIDTH = 140
 
 
@@ -159,19 +161,18 @@ def inspect(
     """
     candidates = Bitwidths(bitwidths)
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
-    shapes = trace_with(model, inputs)
     structure, untraced = _structure(model)
-    layers: list[LayerShape] = []
+    layers: Sequence[LayerShape] = ()
     reports: list[LayerReport] = []
     costs: tuple[CostRange, ...] = ()
     if structure is not None:
-        layers = [shape for shape in shapes if shape.name in structure.layers]
+        layers = trace_with(model, inputs)
         reports = [_report(model, shape, structure, candidates) for shape in layers]
         costs = tuple(_ranges(layers, structure, candidates, group_size))
     macs = sum(shape.macs for shape in layers)
     return Inspection(
         type(model).__name__,
-        (*reports, *_left_alone(model, {shape.name for shape in layers}, untraced)),
+        (*reports, *_left_alone(model, structure, untraced)),
         costs,
         macs,
         max(0, _all_macs(model, inputs) - macs),
@@ -190,43 +191,45 @@ def _report(
     model: nn.Module, shape: LayerShape, structure: Structure, bitwidths: Bitwidths
 ) -> LayerReport:
     layer = model.get_submodule(shape.name)
-    ends = structure.first | structure.last
     whole = structure.whole.get(shape.name, "")
     return LayerReport(
         shape.name,
         type(layer).__name__,
         shape.macs,
         _parameters(layer),
-        (ENDS_BITS,) if shape.name in ends else tuple(bitwidths),
-        f"{ENDS_BITS}, as the first or the last layer" if shape.name in ends else "",
+        (ENDS_BITS,) if shape.end else tuple(bitwidths),
+        f"{ENDS_BITS}, as the first or the last layer" if shape.end else "",
         not whole,
         whole,
     )
 
 
-def _left_alone(model: nn.Module, handled: set[str], untraced: str) -> Iterator[LayerReport]:
+def _left_alone(
+    model: nn.Module, structure: Structure | None, untraced: str
+) -> Iterator[LayerReport]:
     """Other modules with weights of their own, normalisations left out."""
+    handled = () if structure is None else structure.layers
     for name, module in model.named_modules():
         own = list(module.parameters(recurse=False))
         inside = any(name.startswith(f"{one}.") for one in handled)
         if own and name not in handled and not inside and not isinstance(module, NORMS):
-            reason = untraced or _reason(model, name, module)
+            reason = untraced if structure is None else _reason(model, name, module, structure)
             kind = type(module).__name__
             count = sum(parameter.numel() for parameter in own)
             yield LayerReport(name or "(network)", kind, 0, count, (), reason, False, reason)
 
 
-def _reason(model: nn.Module, name: str, module: nn.Module) -> str:
+def _reason(model: nn.Module, name: str, module: nn.Module, structure: Structure) -> str:
+    if name in structure.alone:
+        return structure.alone[name]
     parts = name.split(".")
-    for place in range(1, len(parts)):
-        outer = model.get_submodule(".".join(parts[:place]))
-        if type(outer).__module__.startswith("torch.nn") and not isinstance(
-            outer, nn.Sequential | nn.ModuleList | nn.ModuleDict
-        ):
-            return (
-                f"inside {'.'.join(parts[:place])}, a {type(outer).__name__}, which stays as it is"
-            )
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    for outer in (".".join(parts[:place]) for place in range(1, len(parts))):
+        kind = type(model.get_submodule(outer))
+        if outer in structure.opaque:
+            return f"inside {outer} ({kind.__name__}): {structure.opaque[outer]}"
+        if kind.__module__.startswith("torch.nn") and not issubclass(kind, CONTAINERS):
+            return f"inside {outer} ({kind.__name__}), which stays as it is"
+    if isinstance(module, Layer):
         return "the forward pass does not use it"
     return f"a {type(module).__name__} stays at full precision"
 
@@ -239,7 +242,7 @@ def _ranges(
 ) -> Iterator[CostRange]:
     if not layers:
         return
-    full = uniform_policy("network", [layer.name for layer in layers], FULL_PRECISION)
+    full = uniform_policy_of("network", layers, FULL_PRECISION)
     for resource in RESOURCES:
         prunables = structure.prunables
         reach = Reach("network", layers, prunables, resource, bitwidths.lowest, group_size)

@@ -34,11 +34,13 @@ class KeptShares:
             propagate: also take the input channels from the layers that read pruned filters.
             device: device of the gates.
         """
-        written, read = _share_indices(space, shapes, propagate)
-        self._written, self._read = (torch.tensor(one, device=device) for one in (written, read))
+        written = _gates_of_filters(space, shapes, propagate)
+        read = _shares_to_inputs(space, shapes, propagate)
+        self._written = torch.tensor(written, device=device)
+        self._read = torch.tensor(read, dtype=torch.float64, device=device)
         self._of_groups, self._one = _groups_to_shares(space, device), column([1], device)
         whole = len(space.filter_gates)
-        self.gated = [(w != whole, r != whole) for w, r in zip(written, read, strict=True)]
+        self.gated = [(w != whole, any(r[:-1])) for w, r in zip(written, read, strict=True)]
 
     def __call__(self, groups: Tensor) -> tuple[Tensor, Tensor]:
         """Kept shares of filters and of input channels, one entry per layer.
@@ -48,7 +50,7 @@ class KeptShares:
         """
         kept = self._of_groups @ groups.to(self._one.dtype)
         shares = torch.cat([kept, self._one])  # the last is for layers without a gate
-        return shares[self._written], shares[self._read]
+        return shares[self._written], self._read @ shares
 
 
 def _groups_to_shares(space: SearchSpace, device: torch.device) -> Tensor:
@@ -64,20 +66,32 @@ def _groups_to_shares(space: SearchSpace, device: torch.device) -> Tensor:
     return matrix
 
 
-def _share_indices(
+def _gates_of_filters(
     space: SearchSpace, shapes: Sequence[LayerShape], propagate: bool
-) -> tuple[list[int], list[int]]:
-    """For every layer, the indices of the shares of its filters and of its input channels."""
-    unpruned = len(space.filter_gates)
-    position = {name: index for index, name in enumerate(space.filter_gates)}
-    outputs = dict.fromkeys((shape.name for shape in shapes), unpruned)
-    inputs = dict(outputs)
-    for prunable in space.prunables:
-        outputs[prunable.layer] = position[prunable.layer]
+) -> list[int]:
+    """For every layer, the index of the gate that removes its filters; one more for none."""
+    outputs = dict.fromkeys((shape.name for shape in shapes), len(space.filter_gates))
+    for index, prunable in enumerate(space.prunables):
+        outputs[prunable.layer] = index
         if propagate:
-            outputs |= dict.fromkeys(prunable.producers, position[prunable.layer])
-            inputs |= dict.fromkeys(prunable.consumers, position[prunable.layer])
-    return list(outputs.values()), list(inputs.values())
+            outputs |= dict.fromkeys(prunable.producers, index)
+    return list(outputs.values())
+
+
+def _shares_to_inputs(
+    space: SearchSpace, shapes: Sequence[LayerShape], propagate: bool
+) -> list[list[float]]:
+    """Matrix (layers, filter gates and one more) from kept shares to those of input channels.
+
+    The last column is for input channels without a gate.
+    """
+    parts = {shape.name: [0.0] * len(space.prunables) for shape in shapes}
+    inputs = {shape.name: shape.in_channels for shape in shapes}
+    for index, prunable in enumerate(space.prunables if propagate else ()):
+        filters = space.filter_gates[prunable.layer].filters
+        for span in prunable.consumers:
+            parts[span.name][index] += filters * span.repeat / inputs[span.name]
+    return [[*row, 1 - sum(row)] for row in parts.values()]
 
 
 def column(values: Sequence[float], device: torch.device) -> Tensor:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from sbs.networks.prunable import Prunable
-from sbs.policy import Policy
+from sbs.policy import Policy, uniform_policy
 
 
 @dataclass(frozen=True)
 class LayerShape:
-    """Shape of one layer; a linear layer is a 1x1 convolution on one pixel.
+    """Shape of one layer; a linear layer is a 1x1 convolution on one pixel a row of its input.
 
     Attributes:
         name: name of the layer in the network.
-        kind: convolution or linear layer.
+        kind: convolution of images, of signals (their height is 1), or linear layer.
         in_channels: input channels or features.
         out_channels: filters or output features.
         kernel: height and width.
@@ -25,10 +25,11 @@ class LayerShape:
         input_size: height and width of the input.
         output_size: height and width of the output.
         first: whether it reads the image.
+        last: whether no other layer reads its output.
     """
 
     name: str
-    kind: Literal["conv", "linear"]
+    kind: Literal["conv", "conv1d", "linear"]
     in_channels: int
     out_channels: int
     kernel: tuple[int, int]
@@ -36,6 +37,12 @@ class LayerShape:
     input_size: tuple[int, int]
     output_size: tuple[int, int]
     first: bool = False
+    last: bool = False
+
+    @property
+    def end(self) -> bool:
+        """Whether it is the first or the last layer, or one of several."""
+        return self.first or self.last
 
     @property
     def depthwise(self) -> bool:
@@ -44,9 +51,9 @@ class LayerShape:
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """(filters, channels per group, height, width), or (outputs, inputs) of a linear layer."""
-        channels = (self.out_channels, self.in_channels // self.groups)
-        return channels if self.kind == "linear" else (*channels, *self.kernel)
+        """(filters, channels per group, kernel's sizes), or (outputs, inputs) of a linear layer."""
+        kernel = {"linear": (), "conv1d": self.kernel[1:], "conv": self.kernel}[self.kind]
+        return (self.out_channels, self.in_channels // self.groups, *kernel)
 
     @property
     def weight_elements(self) -> int:
@@ -73,10 +80,15 @@ def prune_shapes(
         kept = policy.layers[prunable.layer].kept
         if kept is None:
             continue
+        filters = shapes[prunable.layer].out_channels
         for name in (prunable.layer, *prunable.producers):
             shapes[name] = with_channels(shapes[name], len(kept), shapes[name].in_channels)
-        for name in prunable.consumers:
-            shapes[name] = replace(shapes[name], in_channels=len(kept))
+        for span in prunable.consumers:
+            reader = shapes[span.name]
+            removed = filters - len(kept)
+            shapes[span.name] = replace(
+                reader, in_channels=reader.in_channels - removed * span.repeat
+            )
     return tuple(shapes.values())
 
 
@@ -85,3 +97,15 @@ def with_channels(shape: LayerShape, filters: int, inputs: int) -> LayerShape:
     if shape.depthwise:
         return replace(shape, in_channels=filters, out_channels=filters, groups=filters)
     return replace(shape, in_channels=inputs, out_channels=filters)
+
+
+def uniform_policy_of(network: str, layers: Sequence[LayerShape], bits: int) -> Policy:
+    """The same bitwidth in all layers but the ends, see :func:`sbs.policy.uniform_policy`.
+
+    Args:
+        network: network name.
+        layers: its layers.
+        bits: weight and activation bitwidth.
+    """
+    ends = {layer.name for layer in layers if layer.end}
+    return uniform_policy(network, [layer.name for layer in layers], bits, ends=ends)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sbs.config.target import Target
 from sbs.cost.exact import policy_cost
-from sbs.cost.layers import LayerShape
+from sbs.cost.layers import LayerShape, uniform_policy_of
 from sbs.errors import SBSError
 from sbs.networks.prunable import Prunable
-from sbs.policy import Policy, uniform_policy
+from sbs.policy import Policy
 from sbs.registry.costs import cost_model
 
 
@@ -38,10 +38,8 @@ class Reach:
         """Cost of a target, in the unit of the resource."""
         if target.reference_bits is None:
             return target.factor
-        names = [layer.name for layer in self.layers]
-        return target.factor * self._cost(
-            uniform_policy(self.network, names, target.reference_bits)
-        )
+        reference = uniform_policy_of(self.network, self.layers, target.reference_bits)
+        return target.factor * self._cost(reference)
 
     def checked(self, target: Target) -> float:
         """Like :meth:`cost`, but check that the method can reach the target.
@@ -70,8 +68,7 @@ class Reach:
 
     def _smallest(self) -> Policy:
         """The cheapest policy that the method can find."""
-        names = [layer.name for layer in self.layers]
-        policy = uniform_policy(self.network, names, self.lowest_bits)
+        policy = uniform_policy_of(self.network, self.layers, self.lowest_bits)
         if self.group_size is None:
             return policy
         filters = {layer.name: layer.out_channels for layer in self.layers}

@@ -63,7 +63,7 @@ def _rows(
     layers: Sequence[LayerShape], prunables: Sequence[Prunable], bits: Sequence[int], steps: int
 ) -> Iterator[tuple[LayerShape, int, int]]:
     written = {name for one in prunables for name in (one.layer, *one.producers)}
-    read = {name for one in prunables for name in one.consumers}
+    read = {span.name for one in prunables for span in one.consumers}
     for place, shape in enumerate(layers):
         ends = place in (0, len(layers) - 1)
         pairs = [(ENDS_BITS, ENDS_BITS)] if ends else list(product(bits, bits))

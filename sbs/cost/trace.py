@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sbs.cost.layers import LayerShape
+from sbs.networks.structure import Structure, structure_of
 
 
 def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerShape, ...]:
@@ -19,6 +19,9 @@ def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerSha
     Args:
         model: the network; not changed.
         input_shape: shape (C, H, W) of an image.
+
+    Raises:
+        SBSError: the network cannot be traced.
     """
     dtype = next(model.parameters()).dtype
     return trace_with(model, (torch.zeros(1, *input_shape, dtype=dtype, device="cpu"),))
@@ -31,27 +34,45 @@ def trace_with(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[LayerShape, .
         model: the network; not changed.
         inputs: its positional arguments, on the CPU.
     """
+    structure = structure_of(model)
     shapes: list[LayerShape] = []
     # Not on the meta device: that would load the compiler, which takes longer than the pass.
     twin = copy.deepcopy(model).cpu().eval()
-    for name, module in twin.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(_recorder(name, shapes))
+    for name in structure.layers:
+        twin.get_submodule(name).register_forward_hook(_recorder(name, structure, shapes))
     with torch.no_grad():
         twin(*inputs)
-    return tuple(replace(shape, first=place == 0) for place, shape in enumerate(shapes))
+    return tuple(shapes)
 
 
-def _recorder(name: str, shapes: list[LayerShape]) -> Any:
+def _recorder(name: str, structure: Structure, shapes: list[LayerShape]) -> Callable[..., None]:
+    first, last = name in structure.first, name in structure.last
+
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(module, nn.Conv2d):
-            kernel = (module.kernel_size[0], module.kernel_size[1])
-            read, written = inputs[0].shape[-2:], output.shape[-2:]
-            sizes = (read[0], read[1]), (written[0], written[1])
-            channels = module.in_channels, module.out_channels
-            shapes.append(LayerShape(name, "conv", *channels, kernel, module.groups, *sizes))
-        elif isinstance(module, nn.Linear):
-            channels = module.in_features, module.out_features
-            shapes.append(LayerShape(name, "linear", *channels, (1, 1), 1, (1, 1), (1, 1)))
+        if isinstance(module, nn.Linear):
+            features = module.in_features, module.out_features
+            rows = inputs[0].numel() // module.in_features, 1
+            shapes.append(LayerShape(name, "linear", *features, (1, 1), 1, rows, rows, first, last))
+            return
+        assert isinstance(module, nn.Conv1d | nn.Conv2d)
+        shapes.append(
+            LayerShape(
+                name,
+                "conv1d" if isinstance(module, nn.Conv1d) else "conv",
+                module.in_channels,
+                module.out_channels,
+                _two(module.kernel_size),
+                module.groups,
+                _two(inputs[0].shape[2:]),
+                _two(output.shape[2:]),
+                first,
+                last,
+            )
+        )
 
     return record
+
+
+def _two(sizes: Sequence[int]) -> tuple[int, int]:
+    """Height and width; a signal has the height 1."""
+    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sbs.config.settings import RuntimeSettings, SearchSettings, TrainSettings
 from sbs.cost.exact import policy_cost
-from sbs.cost.layers import LayerShape
+from sbs.cost.layers import LayerShape, uniform_policy_of
 from sbs.cost.reach import Reach
 from sbs.data.interface import TrainingBatches
 from sbs.errors import SBSError
@@ -86,6 +86,15 @@ class SearchContext:
     def layer_names(self) -> list[str]:
         """Names of the convolutions and linear layers, in forward order."""
         return [shape.name for shape in self.shapes]
+
+    @property
+    def inner_names(self) -> list[str]:
+        """Those of the layers whose bitwidths can be chosen: all but the first and the last."""
+        return [shape.name for shape in self.shapes if not shape.end]
+
+    def uniform_policy(self, bits: int) -> Policy:
+        """The same bitwidth in all of these; 8 bits in the others."""
+        return uniform_policy_of(self.spec.name, self.shapes, bits)
 
     def fit(
         self, task: Task, settings: TrainSettings | None = None, batches: Batches | None = None

@@ -46,12 +46,10 @@ METHODS = (
 def search(context: SearchContext, *, weights: int, inputs: int) -> SearchResult:
     """The same bits in every layer, with the first and last layer at 8 bits (section 4.2)."""
     from sbs.methods.context import SearchResult
-    from sbs.policy import uniform_policy
     from sbs.surgery.networks import plain_state
 
-    names = context.layer_names
-    policy = uniform_policy(context.spec.name, names, weights)
+    policy = context.uniform_policy(weights)
     both = {"weight_bits": weights, "activation_bits": inputs}
-    inner = {name: policy.layers[name].model_copy(update=both) for name in names[1:-1]}
+    inner = {name: policy.layers[name].model_copy(update=both) for name in context.inner_names}
     policy = policy.model_copy(update={"layers": policy.layers | inner})
     return SearchResult(policy, plain_state(context.model))

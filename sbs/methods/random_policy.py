@@ -96,11 +96,9 @@ def _drawn(context: SearchContext, chances: Tensor, generator: Generator) -> Pol
     """A policy with independent bits, with 8 bits at both ends."""
     import torch
 
-    from sbs.policy import LayerPolicy, uniform_policy
+    from sbs.policy import LayerPolicy
 
-    names = context.layer_names
-    policy = uniform_policy(context.spec.name, names, ENDS_BITS)
-    inner = names[1:-1]
+    policy, inner = context.uniform_policy(ENDS_BITS), context.inner_names
     picked = torch.multinomial(chances, 2 * len(inner), replacement=True, generator=generator)
     bits = [context.settings.bitwidths[index] for index in picked.tolist()]
     drawn = {
@@ -115,10 +113,10 @@ def _costs_of_bits(context: SearchContext) -> tuple[float, Tensor]:
     import torch
 
     layer_cost = cost_model(context.settings.resource).layer
-    first, *inner, last = context.shapes
+    inner = [shape for shape in context.shapes if not shape.end]
     widths = context.settings.bitwidths
     costs = [[sum(layer_cost(s, w, a) for s in inner) for a in widths] for w in widths]
-    ends = sum(layer_cost(shape, ENDS_BITS, ENDS_BITS) for shape in (first, last))
+    ends = sum(layer_cost(one, ENDS_BITS, ENDS_BITS) for one in context.shapes if one.end)
     return float(ends), torch.tensor(costs, dtype=torch.float64)
 
 

@@ -10,22 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sbs.networks.prunable import Prunable
-from sbs.networks.spec import NetworkSpec
+from sbs.networks.spec import NetworkSpec, RegisteredNetwork
 from sbs.registry.networks import network
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NetworkSpec", "Prunable", "build_network", "get_spec"]
+__all__ = ["NetworkSpec", "Prunable", "RegisteredNetwork", "build_network", "get_spec"]
 
 
-def get_spec(name: str) -> NetworkSpec:
+def get_spec(name: str) -> RegisteredNetwork:
     """Description of a registered network.
 
     Raises:
         SBSError: the name is not registered.
     """
-    spec: NetworkSpec = import_module(network(name).module).spec(name)
+    spec: RegisteredNetwork = import_module(network(name).module).spec(name)
     return spec
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from torch import fx, nn
 
@@ -11,19 +12,58 @@ from sbs.errors import SBSError
 
 
 class Tracer(fx.Tracer):
-    """Traces into modules that have submodules, except PyTorch's own and those of given types."""
+    """Traces into modules that have submodules, except PyTorch's own and those of given types.
+
+    A module that cannot be traced stays whole: a node without what is inside.
+
+    Attributes:
+        opaque: why a module cannot be traced, by name.
+    """
 
     def __init__(self, leaves: tuple[type[nn.Module], ...] = ()) -> None:
         super().__init__()
         self._leaves = leaves
+        self.opaque: dict[str, str] = {}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether the inside of a module does not matter."""
         of_pytorch = type(m).__module__.startswith("torch.nn") and not isinstance(m, nn.Sequential)
         return of_pytorch or isinstance(m, self._leaves) or next(m.children(), None) is None
 
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Trace into a module; if that fails, remove what it has left in the graph."""
+        before, stack = len(self.graph.nodes), dict(self.module_stack)
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception as error:  # the tracer runs the network's own code
+            self.module_stack.clear()
+            self.module_stack.update(stack)
+            for node in reversed(list(self.graph.nodes)[before:]):
+                self.graph.erase_node(node)
+            name = self.path_of_module(m)
+            self.opaque[name] = f"torch.fx cannot trace it ({_short(error)})"
+            return self.create_proxy("call_module", name, args, kwargs)
 
-def graph_of(model: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> fx.Graph:
+
+class Traced(NamedTuple):
+    """The graph of a network.
+
+    Attributes:
+        graph: the graph.
+        opaque: why a module in it cannot be traced, by name; it stays whole.
+    """
+
+    graph: fx.Graph
+    opaque: dict[str, str]
+
+
+def graph_of(model: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> Traced:
     """The graph of a network in its present mode, training or not.
 
     Args:
@@ -31,15 +71,21 @@ def graph_of(model: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> fx.G
         leaves: types of modules that stay whole, besides those without submodules.
 
     Raises:
-        SBSError: the network cannot be traced.
+        SBSError: the forward pass of the network itself cannot be traced.
     """
+    tracer = Tracer(leaves)
     try:
-        return Tracer(leaves).trace(model)
+        return Traced(tracer.trace(model), tracer.opaque)
     except Exception as error:  # the tracer runs the network's own code
         raise SBSError(
-            f"{type(model).__name__}: torch.fx cannot trace the network ({error}); its forward "
-            "must not branch on the values of tensors"
+            f"{type(model).__name__}: torch.fx cannot trace the network ({_short(error)}); its "
+            "forward must not branch on the values of tensors. Move what does into a module of its "
+            "own, which then stays as it is"
         ) from error
+
+
+def _short(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

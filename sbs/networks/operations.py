@@ -12,7 +12,8 @@ from torchvision.ops import StochasticDepth, stochastic_depth
 
 PASSING_MODULES = (
     *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d),
-    *(nn.Dropout, nn.Dropout2d, nn.Identity, nn.Upsample, StochasticDepth),
+    *(nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveMaxPool1d, nn.AdaptiveAvgPool1d),
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity, nn.Upsample, StochasticDepth),
 )
 """Modules that keep every channel where it is, and never make a value negative."""
 
@@ -27,7 +28,8 @@ ACTIVATING_MODULES = (
 
 PASSING: set[Any] = {
     *(F.max_pool2d, F.avg_pool2d, F.adaptive_max_pool2d, F.adaptive_avg_pool2d, F.interpolate),
-    *(F.dropout, F.dropout2d, stochastic_depth, torch.max_pool2d, torch.clone),
+    *(F.max_pool1d, F.avg_pool1d, F.adaptive_max_pool1d, F.adaptive_avg_pool1d),
+    *(F.dropout, F.dropout1d, F.dropout2d, stochastic_depth, torch.max_pool2d, torch.clone),
     *("contiguous", "clone", "float", "to", "type_as", "detach"),
 }
 """Functions, and names of methods, like :data:`PASSING_MODULES`."""

@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from sbs.networks.spec import NetworkSpec
+from sbs.networks.spec import RegisteredNetwork
 
 NETWORKS = {
     "resnet20": {"label": "ResNet-20"},
@@ -80,10 +80,10 @@ class CifarResNet(nn.Module):
         return result
 
 
-def spec(name: str) -> NetworkSpec:
+def spec(name: str) -> RegisteredNetwork:
     """Description of one of :data:`NETWORKS`."""
     depth = int(name.removeprefix("resnet"))
-    return NetworkSpec(
+    return RegisteredNetwork(
         name=name,
         build=partial(CifarResNet, depth),
         image_size=32,

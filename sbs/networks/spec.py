@@ -1,4 +1,4 @@
-"""Description of a network for surgery, cost and search."""
+"""What surgery, cost and search need to know of a network besides its graph."""
 
 from __future__ import annotations
 
@@ -17,21 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """Description of a network. What its graph says is derived (:mod:`sbs.networks.structure`).
+    """A network's name and its pruning. What its graph says is derived, see
+    :mod:`sbs.networks.structure`.
 
     Attributes:
         name: its name.
-        build: (classes, input channels) -> network with new random weights.
-        image_size: height and width of the images in the paper's dataset.
-        classes: number of classes in that dataset.
         blocks: classes of its residual blocks; their first convolutions can lose filters (section
             4.2). Empty: every convolution that can.
     """
 
     name: str
-    build: Callable[[int, int], nn.Module]
-    image_size: int
-    classes: int
     blocks: tuple[type[nn.Module], ...] = ()
 
     def prunables(self, model: nn.Module) -> tuple[Prunable, ...]:
@@ -45,6 +40,27 @@ class NetworkSpec:
     def signed_inputs(self, model: nn.Module) -> frozenset[str]:
         """Names of the layers of a plain network whose input can be negative."""
         return self._structure(model).signed
+
+    @staticmethod
+    def _structure(model: nn.Module) -> Structure:
+        from sbs.networks.structure import structure_of
+
+        return structure_of(model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredNetwork(NetworkSpec):
+    """A network that is built by its name.
+
+    Attributes:
+        build: (classes, input channels) -> network with new random weights.
+        image_size: height and width of the images in the paper's dataset.
+        classes: number of classes in that dataset.
+    """
+
+    build: Callable[[int, int], nn.Module]
+    image_size: int
+    classes: int
 
     @property
     def first_layer(self) -> str:
@@ -64,12 +80,6 @@ class NetworkSpec:
             found = self._structure(self.build(self.classes, 3))
         (first,), (last,) = found.first, found.last
         return first, last
-
-    @staticmethod
-    def _structure(model: nn.Module) -> Structure:
-        from sbs.networks.structure import structure_of
-
-        return structure_of(model)
 
 
 def _first_convolutions(model: nn.Module, blocks: tuple[type[nn.Module], ...]) -> set[str]:

@@ -23,7 +23,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.ops.misc import SqueezeExcitation
 
 from sbs.errors import SBSError
-from sbs.networks.spec import NetworkSpec
+from sbs.networks.spec import RegisteredNetwork
 
 NETWORKS = {
     "resnet18": {"label": "ResNet-18"},
@@ -52,12 +52,15 @@ MOBILENET_V3_LARGE = (
 )
 
 
-def spec(name: str) -> NetworkSpec:
+def spec(name: str) -> RegisteredNetwork:
     """Description of one of :data:`NETWORKS`."""
     if name == "mobilenet_v3":
-        return NetworkSpec(name, _mobilenet_v3, 32, 100, (InvertedResidualV3,))
+        return RegisteredNetwork(
+            name, (InvertedResidualV3,), build=_mobilenet_v3, image_size=32, classes=100
+        )
     blocks = (BasicBlock, Bottleneck, InvertedResidual)
-    return NetworkSpec(name, partial(_build, name), 224, 1000, blocks)
+    build = partial(_build, name)
+    return RegisteredNetwork(name, blocks, build=build, image_size=224, classes=1000)
 
 
 def _build(name: str, classes: int, in_channels: int) -> nn.Module:

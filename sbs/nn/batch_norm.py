@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from sbs.kernels import norm as norm_kernels
 from sbs.nn.filter_gate import FilterGate
+from sbs.nn.shared_gates import SharedGates
 
 
 class GatedBatchNorm2d(nn.BatchNorm2d):
@@ -35,8 +36,8 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
         """
         super().__init__(channels, device=device, dtype=dtype)
         self.shared = False
-        # In a list the gate is not registered as a submodule; it belongs to its convolution.
-        self._gates: list[tuple[FilterGate, bool]] = []
+        self._gates = SharedGates()
+        self._differentiable: set[FilterGate] = set()
 
     @classmethod
     def of(cls, norm: nn.BatchNorm2d) -> GatedBatchNorm2d:
@@ -48,9 +49,17 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
             setattr(new, name, value)
         return new.train(norm.training)
 
-    def gate_by(self, gate: FilterGate, *, differentiable: bool) -> None:
-        """Close channels with ``gate``; it gets a gradient from here if ``differentiable``."""
-        self._gates.append((gate, differentiable))
+    def gate_by(self, gate: FilterGate, start: int = 0, *, differentiable: bool) -> None:
+        """Close channels with a gate.
+
+        Args:
+            gate: the gate.
+            start: place of its first channel.
+            differentiable: whether it gets a gradient from here.
+        """
+        self._gates.add(gate, start)
+        if differentiable:
+            self._differentiable.add(gate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, H, W)."""
@@ -68,8 +77,8 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
             self.num_batches_tracked.add_(1)
         weight: Tensor = self.weight
         bias: Tensor = self.bias
-        for gate, differentiable in self._gates:
-            factor = gate.factor if differentiable else gate.mask
+        if self._gates:
+            factor = self._gates.vector(self.num_features, self._factor)
             weight, bias = weight * factor, bias * factor
         assert self.running_mean is not None
         assert self.running_var is not None
@@ -83,6 +92,9 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
             self.eps,
             self.shared,
         )
+
+    def _factor(self, gate: FilterGate) -> Tensor:
+        return gate.factor if gate in self._differentiable else gate.mask
 
 
 def share_statistics(model: nn.Module) -> None:

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from sbs.kernels import norm as norm_kernels
 from sbs.nn.batch_norm import GatedBatchNorm2d
-from sbs.nn.layers import QuantConv2d, QuantLinear
+from sbs.nn.layers import QuantLayer
 
 
 def normalized_and_quantized(
     norm: GatedBatchNorm2d,
-    reader: QuantConv2d | QuantLinear,
+    reader: QuantLayer,
     raw: Tensor,
     residual: Tensor | None = None,
     *,

@@ -6,8 +6,10 @@ They add the parameters ``weight_interval`` and ``activation_interval`` (v_w and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeAlias
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +20,7 @@ from sbs.nn.convolution import FastConv2d
 from sbs.nn.filter_gate import FilterGate
 from sbs.nn.quantizers.base import LayerQuantizer
 from sbs.nn.quantizers.interval import INTERVAL
+from sbs.nn.shared_gates import SharedGates
 from sbs.policy import FULL_PRECISION, Bitwidths
 from sbs.quantization.grid import WeightGrid
 
@@ -65,7 +68,7 @@ def initial_weight_interval(weight: Tensor, options: LayerOptions) -> Tensor:
 
 
 class _Quantized(nn.Module):
-    """Common part of the two layer types; mixed into ``nn.Conv2d`` and ``nn.Linear``."""
+    """Common part of all layers; mixed into those of PyTorch."""
 
     weight: Tensor
     options: LayerOptions
@@ -84,15 +87,21 @@ class _Quantized(nn.Module):
         self.filter_gate: FilterGate | None = None
         # In a list the gates are not registered as submodules; they belong to their convolution.
         self._gates_of_outputs: list[FilterGate] = []
-        self._gates_of_inputs: list[FilterGate] = []
+        self._gates_of_inputs = SharedGates()
 
     def share_outputs(self, gate: FilterGate) -> None:
         """Register ``gate``: its pruning also removes filters of this layer."""
         self._gates_of_outputs.append(gate)
 
-    def share_inputs(self, gate: FilterGate) -> None:
-        """Register ``gate``: its filters are the input channels of this layer."""
-        self._gates_of_inputs.append(gate)
+    def share_inputs(self, gate: FilterGate, start: int = 0, repeat: int = 1) -> None:
+        """Register ``gate``: its filters are input channels of this layer.
+
+        Args:
+            gate: the gate.
+            start: place of the first of them.
+            repeat: input features that each of them is.
+        """
+        self._gates_of_inputs.add(gate, start, repeat)
 
     def normalized_weight(self) -> Tensor:
         """Weights before quantization."""
@@ -154,20 +163,39 @@ class _Quantized(nn.Module):
 
     def _kept_mask(self) -> Tensor | None:
         """0/1 for every kernel; 1 if neither its filter nor its input channel is pruned."""
+        kernel = [1] * (self.weight.dim() - 2)
         mask: Tensor | None = None
         for gate in self._gates_of_outputs:
-            mask = gate.mask.view(-1, 1, 1, 1)
-        for gate in self._gates_of_inputs:
-            read = gate.mask.view(1, -1, 1, 1)
+            mask = gate.mask.view(-1, 1, *kernel)
+        if self._gates_of_inputs:
+            inputs = self._gates_of_inputs.vector(self.weight.shape[1], lambda gate: gate.mask)
+            read = inputs.view(1, -1, *kernel)
             mask = read if mask is None else mask * read
         return mask
 
+    def _of_kept_inputs(self, weight: Tensor) -> Tensor:
+        """Weights with 0 where the input channel is pruned."""
+        if not self._gates_of_inputs:
+            return weight
+        # Needed for every placement: a signed quantizer has no zero level, so pruned channels would
+        # contribute.
+        kept = self._gates_of_inputs.vector(weight.shape[1], _at_reader)
+        return weight * kept.view(1, -1, *[1] * (weight.dim() - 2))
 
-class QuantConv2d(_Quantized, FastConv2d):
-    """Convolution with quantized input and weights, and prunable filters in a search."""
+
+def _at_reader(gate: FilterGate) -> Tensor:
+    """The gates by filter, differentiable if they get their gradient where the filter is read."""
+    return gate.factor if gate.placement == "reader" else gate.mask
+
+
+class _QuantizedConvolution(_Quantized):
+    """Common part of the convolutions."""
+
+    bias: Tensor | None
+    _conv_forward: Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
     def forward(self, x: Tensor, *, quantized: bool = False) -> Tensor:
-        """Quantize, then convolve: (N, C, H, W) to (N, filters, H', W').
+        """Quantize, then convolve: (N, C, ...) to (N, filters, ...).
 
         Args:
             x: the input.
@@ -178,15 +206,18 @@ class QuantConv2d(_Quantized, FastConv2d):
             gate.update(self.weight)
         weight = self.quantized_weight()
         if gate is not None and gate.placement == "weight":
-            weight = weight * gate.factor.view(-1, 1, 1, 1)
-        for read in self._gates_of_inputs:
-            # Needed for every placement: a signed quantizer has no zero level, so pruned channels
-            # would contribute.
-            kept = read.factor if read.placement == "reader" else read.mask
-            weight = weight * kept.view(1, -1, 1, 1)
+            weight = weight * gate.factor.view(-1, *[1] * (weight.dim() - 1))
+        weight = self._of_kept_inputs(weight)
         x = x if quantized else self.quantized_input(x)
-        y: Tensor = self._conv_forward(x, weight, self.bias)
-        return y
+        return self._conv_forward(x, weight, self.bias)
+
+
+class QuantConv1d(_QuantizedConvolution, nn.Conv1d):
+    """Convolution of (N, C, L) with quantized input and weights, and prunable filters."""
+
+
+class QuantConv2d(_QuantizedConvolution, FastConv2d):
+    """Convolution of (N, C, H, W) with quantized input and weights, and prunable filters."""
 
 
 class QuantLinear(_Quantized, nn.Linear):
@@ -195,4 +226,7 @@ class QuantLinear(_Quantized, nn.Linear):
     def forward(self, x: Tensor, *, quantized: bool = False) -> Tensor:
         """Quantize, then multiply: (N, features) to (N, outputs); arguments as above."""
         x = x if quantized else self.quantized_input(x)
-        return F.linear(x, self.quantized_weight(), self.bias)
+        return F.linear(x, self._of_kept_inputs(self.quantized_weight()), self.bias)
+
+
+QuantLayer: TypeAlias = QuantConv1d | QuantConv2d | QuantLinear

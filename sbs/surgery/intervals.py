@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sbs.nn.layers import LayerOptions, QuantConv2d, QuantLinear
+from sbs.nn.layers import LayerOptions, QuantLayer
 from sbs.nn.multipath import MultiPathConv2d
 from sbs.policy import FULL_PRECISION
 from sbs.surgery.layers import leaf_layers
@@ -83,7 +83,7 @@ def _sampled(tensor: Tensor, size: int) -> InputSample:
 
 @torch.no_grad()
 def fit_intervals(
-    layers: Mapping[str, QuantConv2d | QuantLinear],
+    layers: Mapping[str, QuantLayer],
     inputs: Mapping[str, InputSample],
     searched_bits: int | None = None,
 ) -> None:

@@ -13,9 +13,9 @@ from sbs.errors import SBSError
 from sbs.networks.graph import graph_of, in_mode
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.joined import normalized_and_quantized
-from sbs.nn.layers import QuantConv2d, QuantLinear
+from sbs.nn.layers import QuantConv1d, QuantConv2d, QuantLinear
 
-LAYERS = (QuantConv2d, QuantLinear)
+LAYERS = (QuantConv1d, QuantConv2d, QuantLinear)
 ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 RELUS = {F.relu, torch.relu, torch.relu_, "relu", "relu_"}
 
@@ -66,7 +66,7 @@ def _only_graph(model: nn.Module) -> fx.Graph | None:
     for training in (True, False):
         try:
             with in_mode(model, training=training):
-                graphs.append(graph_of(model, leaves))
+                graphs.append(graph_of(model, leaves).graph)
         except SBSError:
             return None
     return graphs[0] if str(graphs[0]) == str(graphs[1]) else None

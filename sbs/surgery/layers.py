@@ -5,20 +5,22 @@ from __future__ import annotations
 from torch import nn
 
 from sbs.errors import SBSError
+from sbs.networks.eligible import Layer
 from sbs.networks.structure import structure_of
 from sbs.nn.batch_norm import GatedBatchNorm2d
-from sbs.nn.layers import LayerOptions, QuantConv2d, QuantLinear
+from sbs.nn.layers import LayerOptions, QuantConv1d, QuantConv2d, QuantLayer, QuantLinear
 from sbs.nn.quantizers import LayerQuantizer, get_quantizer
 from sbs.policy import FULL_PRECISION, Bitwidths, Policy
 
 
-def leaf_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Convolutions and linear layers by name, in the order of definition."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    }
+def leaf_layers(model: nn.Module) -> dict[str, Layer]:
+    """The layers of a plain network that can be quantized, by name, in forward order."""
+    found: dict[str, Layer] = {}
+    for name in structure_of(model).layers:
+        layer = model.get_submodule(name)
+        assert isinstance(layer, Layer)
+        found[name] = layer
+    return found
 
 
 def layer_options(model: nn.Module, policy: Policy) -> dict[str, LayerOptions]:
@@ -56,10 +58,10 @@ def layer_options(model: nn.Module, policy: Policy) -> dict[str, LayerOptions]:
 def swap_layer(
     model: nn.Module,
     name: str,
-    layer: nn.Conv2d | nn.Linear,
+    layer: Layer,
     options: LayerOptions,
     bitwidths: Bitwidths | None,
-) -> QuantConv2d | QuantLinear:
+) -> QuantLayer:
     """Replace ``layer`` in ``model`` by a quantized layer with its parameters; return that layer.
 
     Args:
@@ -70,11 +72,12 @@ def swap_layer(
         bitwidths: candidates of its gates, or None for a fixed bitwidth.
     """
     bias = layer.bias is not None
-    new: QuantConv2d | QuantLinear
+    new: QuantLayer
     if isinstance(layer, nn.Linear):
         new = QuantLinear(layer.in_features, layer.out_features, bias=bias, device="meta")
     else:
-        new = QuantConv2d(
+        kind = QuantConv1d if isinstance(layer, nn.Conv1d) else QuantConv2d
+        new = kind(
             layer.in_channels,
             layer.out_channels,
             layer.kernel_size,  # type: ignore[arg-type]
@@ -95,7 +98,7 @@ def swap_layer(
 
 
 def swap_norms(model: nn.Module) -> None:
-    """Replace batch norms by :class:`GatedBatchNorm2d`, in place."""
+    """Replace batch norms of images by :class:`GatedBatchNorm2d`, in place."""
     for name, norm in list(model.named_modules()):
-        if isinstance(norm, nn.BatchNorm2d):
+        if type(norm) is nn.BatchNorm2d and norm.affine and norm.track_running_stats:
             model.set_submodule(name, GatedBatchNorm2d.of(norm))

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from torch import Tensor, nn
 
 from sbs.networks import NetworkSpec
-from sbs.nn.layers import QuantConv2d, QuantLinear
+from sbs.nn.layers import QuantLayer
 from sbs.nn.quantizers import get_quantizer
 from sbs.policy import Policy
 from sbs.surgery.joins import join_norms
@@ -48,12 +48,10 @@ def quantized_network(
     return quantizer.network(model, swap_layers, spec.signed_inputs(model))
 
 
-def quantized_layers(model: nn.Module) -> dict[str, QuantConv2d | QuantLinear]:
+def quantized_layers(model: nn.Module) -> dict[str, QuantLayer]:
     """Quantized layers by name."""
     return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, QuantConv2d | QuantLinear)
+        name: module for name, module in model.named_modules() if isinstance(module, QuantLayer)
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
@@ -13,26 +14,31 @@ from sbs.policy import Policy
 
 def remove_filters(model: nn.Module, prunables: Iterable[Prunable], policy: Policy) -> None:
     """Remove the pruned filters from a plain network, with everything that depends on them."""
+    read: dict[str, set[int]] = defaultdict(set)
+    normalized: dict[str, set[int]] = defaultdict(set)
     for prunable in prunables:
         kept = policy.layers[prunable.layer].kept
         if kept is None:
             continue
-        index = torch.tensor(kept, device=next(model.parameters()).device)
+        layer = model.get_submodule(prunable.layer)
+        assert isinstance(layer, nn.Conv1d | nn.Conv2d)
+        removed = sorted(set(range(layer.out_channels)) - set(kept))
         for name in (prunable.layer, *prunable.producers):
-            _keep_outputs(model.get_submodule(name), index)
-        for name in prunable.norms:
-            _keep_channels(model.get_submodule(name), index)
-        for name in prunable.consumers:
-            _keep_inputs(model.get_submodule(name), index)
-
-
-def _is_depthwise(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Conv2d) and layer.groups == layer.out_channels > 1
+            _keep_outputs(model.get_submodule(name), torch.tensor(kept, device=layer.weight.device))
+        for span in prunable.norms:
+            normalized[span.name].update(span.places(removed))
+        for span in prunable.consumers:
+            read[span.name].update(span.places(removed))
+    # Only now: several convolutions can take channels from one module.
+    for name, places in normalized.items():
+        _remove_channels(model.get_submodule(name), places)
+    for name, places in read.items():
+        _remove_inputs(model.get_submodule(name), places)
 
 
 def _keep_outputs(layer: nn.Module, index: Tensor) -> None:
-    assert isinstance(layer, nn.Conv2d)
-    if _is_depthwise(layer):
+    assert isinstance(layer, nn.Conv1d | nn.Conv2d)
+    if layer.groups == layer.out_channels > 1:  # depthwise
         layer.groups = layer.in_channels = len(index)
     layer.out_channels = len(index)
     layer.weight = nn.Parameter(layer.weight.detach()[index])
@@ -40,16 +46,28 @@ def _keep_outputs(layer: nn.Module, index: Tensor) -> None:
         layer.bias = nn.Parameter(layer.bias.detach()[index])
 
 
-def _keep_inputs(layer: nn.Module, index: Tensor) -> None:
-    assert isinstance(layer, nn.Conv2d)
-    layer.in_channels = len(index)
-    layer.weight = nn.Parameter(layer.weight.detach()[:, index])
+def _remove_inputs(layer: nn.Module, places: set[int]) -> None:
+    assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear)
+    kept = _others(places, layer.weight.shape[1], layer.weight.device)
+    layer.weight = nn.Parameter(layer.weight.detach()[:, kept])
+    if isinstance(layer, nn.Linear):
+        layer.in_features = len(kept)
+    else:
+        layer.in_channels = len(kept)
 
 
-def _keep_channels(norm: nn.Module, index: Tensor) -> None:
-    assert isinstance(norm, nn.BatchNorm2d)
-    norm.num_features = len(index)
-    norm.weight = nn.Parameter(norm.weight.detach()[index])
-    norm.bias = nn.Parameter(norm.bias.detach()[index])
-    for name in ("running_mean", "running_var"):
-        norm.register_buffer(name, norm.get_buffer(name)[index])
+def _remove_channels(norm: nn.Module, places: set[int]) -> None:
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+    tensors = {**norm._parameters, **norm._buffers}
+    device = next(value.device for value in tensors.values() if value is not None)
+    kept = _others(places, norm.num_features, device)
+    norm.num_features = len(kept)
+    for name, value in tensors.items():
+        if value is None or not value.dim():  # not affine, without statistics; the step counter
+            continue
+        chosen = value.detach()[kept]
+        setattr(norm, name, nn.Parameter(chosen) if name in norm._parameters else chosen)
+
+
+def _others(places: set[int], count: int, device: torch.device) -> Tensor:
+    return torch.tensor([one for one in range(count) if one not in places], device=device)

@@ -9,12 +9,13 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from sbs.errors import SBSError
 from sbs.networks import NetworkSpec, Prunable
 from sbs.networks.structure import structure_of
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.bit_gate import BitGate
 from sbs.nn.filter_gate import FilterGate, Metric, Placement
-from sbs.nn.layers import QuantConv2d, QuantLinear
+from sbs.nn.layers import QuantLayer
 from sbs.policy import Bitwidths, LayerPolicy, Policy
 from sbs.quantization.gates import nested_levels
 from sbs.surgery.joins import join_norms
@@ -59,7 +60,7 @@ class SearchSpace:
 
     network: str
     model: nn.Module
-    layers: dict[str, QuantConv2d | QuantLinear]
+    layers: dict[str, QuantLayer]
     filter_gates: dict[str, FilterGate] = field(default_factory=dict)
     prunables: tuple[Prunable, ...] = ()
 
@@ -153,11 +154,14 @@ def search_network(
         group_size: filters per pruning group, or None to search no pruning.
         metric: see :class:`sbs.nn.filter_gate.FilterGate`.
         placement: see :class:`sbs.nn.filter_gate.FilterGate`.
+
+    Raises:
+        SBSError: the network has a batch norm that this placement cannot use.
     """
     options, structure = layer_options(model, start), structure_of(model)
     prunables = spec.prunables(model)
     ends = structure.first | structure.last
-    layers: dict[str, QuantConv2d | QuantLinear] = {}
+    layers: dict[str, QuantLayer] = {}
     plain = leaf_layers(model)
     for name in start.layers:
         searched = None if name in ends else bitwidths
@@ -189,12 +193,17 @@ def _add_filter_gate(
     )
     layer.filter_gate = gate
     space.filter_gates[prunable.layer] = gate
-    for position, name in enumerate(prunable.norms if placement != "reader" else ()):
+    for position, span in enumerate(prunable.norms if placement != "reader" else ()):
         # Only the norm directly after the filter carries the gradient; later ones use the mask.
-        norm = space.model.get_submodule(name)
-        assert isinstance(norm, GatedBatchNorm2d)
-        norm.gate_by(gate, differentiable=placement == "norm" and position == 0)
+        norm = space.model.get_submodule(span.name)
+        if not isinstance(norm, GatedBatchNorm2d):
+            raise SBSError(
+                f"search.pruning_gate: {placement} needs batch norms of images, with parameters "
+                f"and statistics, but {span.name} is a {type(norm).__name__}; take reader"
+            )
+        first = position == 0
+        norm.gate_by(gate, span.start, differentiable=placement == "norm" and first)
     for name in (prunable.layer, *prunable.producers):
         space.layers[name].share_outputs(gate)
-    for name in prunable.consumers:
-        space.layers[name].share_inputs(gate)
+    for span in prunable.consumers:
+        space.layers[span.name].share_inputs(gate, span.start, span.repeat)

@@ -22,7 +22,7 @@ from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.dq import DQSettings
 from sbs.nn.quantizers.dq import dq_network
-from sbs.policy import FULL_PRECISION, LayerPolicy, Policy, uniform_policy
+from sbs.policy import FULL_PRECISION, LayerPolicy, Policy
 from sbs.surgery.dq import fit_steps, kilobytes, layer_bits, quantizers
 from sbs.surgery.intervals import InputSample, sample_inputs, sample_rectified
 from sbs.surgery.networks import plain_state
@@ -164,7 +164,7 @@ def _share_of_full(context: SearchContext) -> float:
     if target is None:
         raise SBSError("search.target: DQ needs a target; give for example '4-bit'")
     cost = Reach(context.spec.name, context.shapes, (), "memory", FULL_PRECISION, None).cost(target)
-    full = uniform_policy(context.spec.name, context.layer_names, FULL_PRECISION)
+    full = context.uniform_policy(FULL_PRECISION)
     share = cost / policy_cost(context.shapes, (), full, "memory")
     if share > 1:
         raise SBSError(

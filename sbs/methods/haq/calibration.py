@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sbs.nn.layers import QuantConv2d, QuantLinear
+from sbs.nn.layers import QuantLayer
 from sbs.policy import Policy
 from sbs.surgery.intervals import sample_inputs
 from sbs.surgery.layers import leaf_layers
@@ -56,7 +56,7 @@ class Calibration:
     def apply(self, model: nn.Module, policy: Policy) -> None:
         """Set the intervals of a quantized network; the weights' intervals get no gradient."""
         for name, layer in model.named_modules():
-            if isinstance(layer, QuantConv2d | QuantLinear):
+            if isinstance(layer, QuantLayer):
                 chosen = policy.layers[name]
                 layer.weight_interval.fill_(self.range("weights", name, chosen.weight_bits))
                 layer.activation_interval.fill_(self.range("input", name, chosen.activation_bits))

@@ -48,7 +48,7 @@ def search(context: SearchContext) -> SearchResult:
     proposals = Proposals(context, settings)
     cost_of = context.exact_cost()
     env = PrecisionEnv(
-        context.shapes[1:-1],
+        [shape for shape in context.shapes if not shape.end],
         (settings.lowest_bits, settings.highest_bits),
         lambda bits: cost_of(proposals.policy(bits)),
         target,

@@ -13,7 +13,7 @@ from sbs.data.interface import TrainingBatches
 from sbs.methods.context import SearchContext
 from sbs.methods.penalty import BAND
 from sbs.nn.multipath import MultiPathConv2d, QuantizedPath, multipath_layers
-from sbs.policy import ENDS_BITS, Bitwidths, LayerPolicy, Policy, uniform_policy
+from sbs.policy import ENDS_BITS, Bitwidths, LayerPolicy, Policy
 from sbs.registry.costs import cost_model
 from sbs.runtime import processes
 from sbs.runtime.seeding import derive_seed
@@ -33,17 +33,14 @@ class MultiPathSpace:
         spec, self.shapes = context.spec, context.shapes
         self.network, self.quantizer = spec.name, quantizer
         self.bitwidths = context.settings.bitwidths
-        names = context.layer_names
-        ends = uniform_policy(spec.name, names, ENDS_BITS).model_copy(
-            update={"quantizer": quantizer}
-        )
+        ends = context.uniform_policy(ENDS_BITS).model_copy(update={"quantizer": quantizer})
         inputs = None
         if context.settings.interval_bits is not None:
             inputs = sample_inputs(context.model, context.batches.first_images())
         plain = {
             name: layer
             for name, layer in context.model.named_modules()
-            if name in names[1:-1] and isinstance(layer, nn.Conv2d)
+            if name in context.inner_names and isinstance(layer, nn.Conv2d)
         }
         options = layer_options(context.model, ends)
         self.model = quantized_network(context.model, spec, ends, plain=plain)

@@ -18,7 +18,7 @@ from sbs.errors import SBSError
 from sbs.methods.context import SearchContext
 from sbs.methods.sensitivity import SensitivitySettings
 from sbs.methods.sensitivity.allocation import changed
-from sbs.policy import Policy, uniform_policy
+from sbs.policy import Policy
 from sbs.runtime import processes
 from sbs.runtime.device import autocast, synchronize
 from sbs.runtime.seeding import derive_seed
@@ -64,7 +64,7 @@ class Meter:
 
     def policy(self, bits: int, lowered: Lowered | None) -> Policy:
         """The policy with ``bits`` in all layers but the ends, and one tensor lower."""
-        policy = uniform_policy(self.context.spec.name, self.context.layer_names, bits)
+        policy = self.context.uniform_policy(bits)
         if lowered is None:
             return policy
         return changed(policy, lowered.layer, lowered.side, lowered.bits)

@@ -23,7 +23,6 @@ from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.sensitivity import SensitivitySettings
 from sbs.methods.sensitivity.allocation import allocate, benefits
 from sbs.methods.sensitivity.meter import Lowered, Meter
-from sbs.policy import uniform_policy
 from sbs.surgery.networks import plain_state
 from sbs.surgery.search import Side
 from sbs.training.state import Progression, read_state, training_lock, write_state
@@ -43,7 +42,7 @@ def search(context: SearchContext) -> SearchResult:
     with training_lock(context.resume):
         progression = _measure_all(context)
     bitwidths = context.settings.bitwidths
-    lowest = uniform_policy(context.spec.name, context.layer_names, bitwidths.lowest)
+    lowest = context.uniform_policy(bitwidths.lowest)
     worth = benefits(progression.history)
     policy = allocate(lowest, bitwidths, worth, context.exact_cost(), target)
     return SearchResult(policy, plain_state(context.model), target, progression)
@@ -54,7 +53,7 @@ def measurements(context: SearchContext) -> list[tuple[int, Lowered | None]]:
     found: list[tuple[int, Lowered | None]] = []
     for lower, bits in pairwise(context.settings.bitwidths):
         found.append((bits, None))
-        tensors = product(context.layer_names[1:-1], SIDES)
+        tensors = product(context.inner_names, SIDES)
         found += [(bits, Lowered(layer, side, lower)) for layer, side in tensors]
     return found
 

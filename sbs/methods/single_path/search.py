@@ -12,7 +12,7 @@ from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.methods.single_path.landing import Landing, land
 from sbs.methods.single_path.task import GateCost, SearchTask, penalty_of
-from sbs.policy import FULL_PRECISION, Policy, uniform_policy
+from sbs.policy import FULL_PRECISION, Policy
 from sbs.registry.costs import cost_model
 from sbs.surgery.intervals import fit_intervals, sample_inputs
 from sbs.surgery.networks import plain_state
@@ -107,7 +107,7 @@ def build_space(context: SearchContext, *, quantize: bool, prune: bool) -> Searc
     space = search_network(
         context.model,
         context.spec,
-        uniform_policy(context.spec.name, context.layer_names, highest),
+        context.uniform_policy(highest),
         bitwidths=settings.bitwidths if quantize else None,
         group_size=settings.group_size if prune else None,
         metric=settings.pruning_metric,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sbs.networks.spec import NetworkSpec
+from sbs.networks.spec import RegisteredNetwork
 
 NETWORKS = {"tiny": {"label": "Tiny"}}
 
@@ -33,9 +33,9 @@ class Tiny(nn.Module):
         return logits
 
 
-def spec(name: str) -> NetworkSpec:
+def spec(name: str) -> RegisteredNetwork:
     """Description of the network."""
-    return NetworkSpec(
+    return RegisteredNetwork(
         name=name,
         build=Tiny,
         image_size=8,

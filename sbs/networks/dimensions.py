@@ -1,0 +1,46 @@
+"""What operations do to the dimensions of a tensor, from the arguments of their nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx
+
+from sbs.networks import operations as known
+
+
+def flattens(node: fx.Node) -> bool:
+    """Whether all dimensions but the first become one."""
+    if node.target in known.FLATTENING:
+        start, end = _argument(node, 1, "start_dim", 0), _argument(node, 2, "end_dim", -1)
+        return bool(start == 1 and end == -1)
+    return node.target in known.RESHAPES and len(node.args) == 3 and bool(node.args[2] == -1)
+
+
+def averages(node: fx.Node, rank: int) -> bool:
+    """Whether the mean over all dimensions behind the channels is taken.
+
+    Args:
+        node: the operation.
+        rank: dimensions of its input.
+    """
+    over = _argument(node, 1, "dim", ())
+    places = (over,) if isinstance(over, int) else over
+    if node.target not in known.MEANS or not all(isinstance(place, int) for place in places):
+        return False
+    return {place % rank for place in places} == set(range(2, rank)) and rank > 2
+
+
+def keeps_dimensions(node: fx.Node) -> bool:
+    """Whether dimensions of size 1 remain where a mean was taken."""
+    return bool(_argument(node, 2, "keepdim", False))
+
+
+def concatenates_channels(node: fx.Node, rank: int) -> bool:
+    """Whether tensors of a rank are put together along their channels."""
+    along = _argument(node, 1, "dim", 0)
+    return isinstance(along, int) and along % rank == 1
+
+
+def _argument(node: fx.Node, place: int, name: str, default: Any) -> Any:
+    return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)
