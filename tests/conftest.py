@@ -11,6 +11,8 @@ import torch
 from hypothesis import settings
 
 from sbs.config.scale import Scale, load_scale
+from sbs.data.dataset_files import load_dataset, save_dataset
+from sbs.data.images import ImageSet, make_dataset
 from tests.devices import default_device
 
 # No time limit for an example: a busy machine is no failure.
@@ -43,6 +45,22 @@ def digits_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("data") / "digits.safetensors"
     fetch("digits", path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def few_digits(digits_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A part of the real digits, for tests of what does not depend on their number.
+
+    167 training images, so that the last batch of an epoch is smaller and odd, and 100 test images.
+    """
+    whole = load_dataset(digits_file)
+    train, test = (
+        ImageSet(part.images[:size].clone(), part.labels[:size].clone())
+        for part, size in ((whole.train, 167), (whole.test, 100))
+    )
+    path = tmp_path_factory.mktemp("data") / "few-digits.safetensors"
+    save_dataset(make_dataset(whole.name, train, test, whole.classes), path)
     return path
 
 

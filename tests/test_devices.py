@@ -26,8 +26,6 @@ from benchmarks.steps import VARIANTS, Network, make_step
 from sbs.cli import app
 from sbs.config.scale import Scale, canonical_json, stage_settings
 from sbs.cost.expected import expected_cost
-from sbs.data.dataset_files import load_dataset, save_dataset
-from sbs.data.images import ImageSet, make_dataset
 from sbs.kernels import compiled as compiling
 from sbs.methods.penalty import SteeredPenalty
 from sbs.methods.single_path.landing import land
@@ -88,22 +86,7 @@ def short_scale(default_scale: Scale) -> Scale:
     }
     episodes = {"episodes": 2, "warmup_episodes": 1, "images": 128}
     changes["haq"] = scale.haq.model_copy(update=episodes)
-    changes["sensitivity"] = scale.sensitivity.model_copy(update={"images": 128})
-    changes["multipath"] = scale.multipath.model_copy(update={"samples": 2})
     return scale.model_copy(update=changes)
-
-
-@pytest.fixture(scope="module")
-def few_digits(digits_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A part of the real digits."""
-    whole = load_dataset(digits_file)
-    train, test = (
-        ImageSet(part.images[:size].clone(), part.labels[:size].clone())
-        for part, size in ((whole.train, 256), (whole.test, 100))
-    )
-    path = tmp_path_factory.mktemp("data") / "digits.safetensors"
-    save_dataset(make_dataset(whole.name, train, test, whole.classes), path)
-    return path
 
 
 @pytest.fixture(scope="module")

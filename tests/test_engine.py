@@ -178,6 +178,7 @@ def test_every_stage_survives_sigkill(
 
 
 def shortened(scale: Scale, epochs: int) -> Scale:
+    """The scale with few epochs, and little of what methods have in their place."""
     changes = {
         name: getattr(scale, name).model_copy(update={"epochs": epochs})
         for name in ("pretrain", "search", "dq")
@@ -185,6 +186,9 @@ def shortened(scale: Scale, epochs: int) -> Scale:
     both = {"epochs": epochs, "epochs_without_search": epochs}
     changes["finetune"] = scale.finetune.model_copy(update=both)
     changes["haq"] = scale.haq.model_copy(update={"episodes": 5, "warmup_episodes": 2})
+    changes["multipath"] = scale.multipath.model_copy(update={"samples": 2})
+    little = {"base_epochs": 1, "steps": 1, "images": 128}
+    changes["sensitivity"] = scale.sensitivity.model_copy(update=little)
     return scale.model_copy(update=changes)
 
 

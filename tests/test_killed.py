@@ -38,7 +38,7 @@ SEARCHES: dict[str, tuple[str, dict[str, Any]]] = {
     "haq": ("haq", {}),
     "fixed4": ("fixed4", {}),
     "random": ("random", {}),
-    "sensitivity": ("sensitivity", {"sensitivity.base_epochs": 1, "sensitivity.steps": 1}),
+    "sensitivity": ("sensitivity", {}),
     "cost-only": ("cost-only", {}),
     "cost-only-q": ("cost-only-q", {}),
 }
@@ -123,30 +123,30 @@ def short_scale(default_scale: Scale) -> Scale:
 
 @pytest.fixture(scope="module")
 def pretrained(
-    short_scale: Scale, digits_file: Path, tmp_path_factory: pytest.TempPathFactory
+    short_scale: Scale, few_digits: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     out = tmp_path_factory.mktemp("pretrain")
-    run(command(short_scale, "pretrain", digits_file, out))
+    run(command(short_scale, "pretrain", few_digits, out))
     return out
 
 
 def test_pretraining(
-    short_scale: Scale, digits_file: Path, pretrained: Path, tmp_path: Path
+    short_scale: Scale, few_digits: Path, pretrained: Path, tmp_path: Path
 ) -> None:
-    run_killed(command(short_scale, "pretrain", digits_file, tmp_path))
+    run_killed(command(short_scale, "pretrain", few_digits, tmp_path))
     assert_same_outputs(pretrained, tmp_path)
 
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_searches(
-    search: str, short_scale: Scale, digits_file: Path, pretrained: Path, tmp_path: Path
+    search: str, short_scale: Scale, few_digits: Path, pretrained: Path, tmp_path: Path
 ) -> None:
     for way, runs in (("whole", run), ("killed", run_killed)):
         runs(
             command(
                 short_scale,
                 "search",
-                digits_file,
+                few_digits,
                 tmp_path / way,
                 search=search,
                 pretrained=pretrained / "weights.safetensors",
@@ -163,14 +163,14 @@ def test_searches(
 
 @pytest.mark.parametrize("search", ["sbs", "dq"])
 def test_fine_tuning(
-    search: str, short_scale: Scale, digits_file: Path, pretrained: Path, tmp_path: Path
+    search: str, short_scale: Scale, few_digits: Path, pretrained: Path, tmp_path: Path
 ) -> None:
     found = tmp_path / "search"
     run(
         command(
             short_scale,
             "search",
-            digits_file,
+            few_digits,
             found,
             search=search,
             pretrained=pretrained / "weights.safetensors",
@@ -182,7 +182,7 @@ def test_fine_tuning(
             command(
                 short_scale,
                 "finetune",
-                digits_file,
+                few_digits,
                 tmp_path / way,
                 search=search,
                 policy=found / "policy.json",
