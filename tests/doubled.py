@@ -1,4 +1,4 @@
-"""A search or fine-tuning in double precision, for one process or several: see test_processes.py.
+"""Stages in double precision, for one process or several: see test_processes.py.
 
 Quantization turns rounding errors into whole levels, and gates turn them into decisions. In double
 precision rounding errors are too small for that, so the runs can be compared step by step.
@@ -31,15 +31,14 @@ STAGES: dict[str, Any] = {
 
 
 def main() -> None:
-    """Run the stage that the arguments name, on the files that they name."""
-    stage, network, method, settings, resume, *files = sys.argv[1:]
+    """Run the stages that the argument lists in JSON, each with the files that it names."""
     _use_double_precision()
     torch.set_num_threads(1)
-    job = Job(
-        network, method, "default", 0, "test", Path(resume), json.loads(Path(settings).read_text())
-    )
     with processes.joined():
-        STAGES[stage](job, [Path(file) for file in files])
+        for stage, network, method, settings, resume, *files in json.loads(sys.argv[1]):
+            chosen = json.loads(Path(settings).read_text())
+            job = Job(network, method, "default", 0, "test", Path(resume), chosen)
+            STAGES[stage](job, [Path(file) for file in files])
 
 
 def _use_double_precision() -> None:

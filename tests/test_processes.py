@@ -30,63 +30,75 @@ from tests.test_engine import rounds_done, shortened
 
 SAMPLE = "imagenet-sample"
 BIN = Path(sys.executable).parent
-SECONDS = 240.0
+SECONDS = 600.0
+ONE = [sys.executable]
 TWO = [str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "2"]
 WORKER = str(ROOT / "tests" / "doubled.py")
+METHODS = ("sbs", "dnas", "dq", "haq", "sensitivity")
+IN_PARTS = ("sbs", "dnas")
 EXACT = {"rel": 1e-5, "abs": 1e-7}
 """Accuracy of the losses, which are single precision in a network of double precision."""
 
+# Of the runs that the tests share, each worker would make its own.
+pytestmark = pytest.mark.xdist_group("processes")
+
 
 def small(scale: Scale) -> Scale:
-    """Few images, and one epoch; the last batch has an odd number of images."""
-    data = scale.data.model_copy(update={"held_out": 1180})
-    haq = scale.haq.model_copy(update={"episodes": 3, "warmup_episodes": 1, "images": 127})
-    sensitivity = scale.sensitivity.model_copy(update={"base_epochs": 1, "steps": 1, "images": 130})
-    changes = {"data": data, "haq": haq, "sensitivity": sensitivity}
-    return shortened(scale, epochs=1).model_copy(update=changes)
+    """One epoch; the last batch has an odd number of images."""
+    short = shortened(scale, epochs=1)
+    haq = short.haq.model_copy(update={"episodes": 3, "warmup_episodes": 1, "images": 127})
+    sensitivity = short.sensitivity.model_copy(update={"images": 130})
+    return short.model_copy(update={"haq": haq, "sensitivity": sensitivity})
 
 
 class Runs:
-    """Stages in double precision, by one process and by two."""
+    """Stages in double precision, each with a folder of its own."""
 
-    def __init__(self, scale: Scale, data: Path, folder: Path) -> None:
-        self.scale, self.data, self.folder = scale, data, folder
+    def __init__(self, scale: Scale, data: Path, folder: Path, network: str = "resnet20") -> None:
+        self.scale, self.data, self.folder, self.network = scale, data, folder, network
+        self._waiting: list[list[str]] = []
 
-    def run(
-        self,
-        start: list[str],
-        stage: str,
-        method: str,
-        name: str,
-        *inputs: Path,
-        network: str = "resnet20",
-    ) -> Path:
-        """Run a stage, unless it has run already; return the folder of its outputs."""
+    def add(self, stage: str, method: str, name: str, *inputs: Path, **runtime: Any) -> Path:
+        """Let the next job run a stage; return the folder of its outputs."""
         out = self.folder / name
-        if (out / "record.json").is_file():
-            return out
         out.mkdir()
+        scale = self.scale.model_copy(
+            update={"runtime": self.scale.runtime.model_copy(update=runtime)}
+        )
         settings = out / "settings.json"
         own = "" if stage == "pretrain" else method
-        settings.write_text(canonical_json(stage_settings(self.scale, stage, {}, own)))
+        settings.write_text(canonical_json(stage_settings(scale, stage, {}, own)))
         files = [self.data, *inputs]
         files += [out / "policy.json"] if stage == "search" else []
         files += [out / "weights.safetensors", out / "record.json"]
-        words = [WORKER, stage, network, method, str(settings), str(out / "resume")]
-        words += map(str, files)
-        environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
-        subprocess.run([*start, *words], env=environment, check=True, timeout=SECONDS)
+        words = [stage, self.network, method, str(settings), str(out / "resume")]
+        self._waiting.append([*words, *map(str, files)])
         return out
 
+    def run(self, start: list[str]) -> None:
+        """A job that runs what waits: its processes need seconds to start."""
+        environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
+        words = [*start, WORKER, json.dumps(self._waiting)]
+        subprocess.run(words, env=environment, check=True, timeout=SECONDS)
+        self._waiting = []
+
 
 @pytest.fixture(scope="module")
-def runs(default_scale: Scale, digits_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    return Runs(small(default_scale), digits_file, tmp_path_factory.mktemp("processes"))
-
-
-@pytest.fixture(scope="module")
-def pretrained(runs: Runs) -> Path:
-    return runs.run([sys.executable], "pretrain", "fp", "one")
+def runs(default_scale: Scale, few_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every stage and method by one process and by two; the second start where the first do."""
+    every = Runs(small(default_scale), few_digits, tmp_path_factory.mktemp("processes"))
+    weights = every.folder / "pretrain-one" / "weights.safetensors"
+    found = every.folder / "sbs-one"
+    for start, count in ((ONE, "one"), (TWO, "two")):
+        every.add("pretrain", "fp", f"pretrain-{count}")
+        for method in METHODS:
+            every.add("search", method, f"{method}-{count}", weights)
+        start_of = found / "policy.json", found / "weights.safetensors"
+        every.add("finetune", "sbs", f"finetune-{count}", *start_of)
+        for method in IN_PARTS if start is ONE else ():
+            every.add("search", method, f"{method}-parts", weights, accumulation=3)
+        every.run(start)
+    return every.folder
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -114,57 +126,43 @@ def assert_alike(one: Path, two: Path) -> None:
         torch.testing.assert_close(tensors[1][name], value, rtol=2e-3, atol=1e-5)
 
 
-def test_two_processes_train_the_network_of_one(runs: Runs, pretrained: Path) -> None:
-    assert_alike(pretrained, runs.run(TWO, "pretrain", "fp", "two"))
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_two_processes_train_the_network_of_one(runs: Path, stage: str) -> None:
+    assert_alike(runs / f"{stage}-one", runs / f"{stage}-two")
 
 
-@pytest.mark.parametrize("method", ["sbs", "dnas", "dq", "haq", "sensitivity"])
-def test_two_processes_decide_as_one(runs: Runs, pretrained: Path, method: str) -> None:
-    weights = pretrained / "weights.safetensors"
-    one = runs.run([sys.executable], "search", method, f"{method}-one", weights)
-    two = runs.run(TWO, "search", method, f"{method}-two", weights)
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_decide_as_one(runs: Path, method: str) -> None:
+    one, two = runs / f"{method}-one", runs / f"{method}-two"
     assert (one / "policy.json").read_text() == (two / "policy.json").read_text()
     assert_alike(one, two)
-    if method == "sbs":
-        found = one / "policy.json", one / "weights.safetensors"
-        one = runs.run([sys.executable], "finetune", method, "finetune-one", *found)
-        assert_alike(one, runs.run(TWO, "finetune", method, "finetune-two", *found))
 
 
 def test_two_processes_decide_as_one_on_images_of_imagenet(tmp_path: Path) -> None:
     """MobileNetV2, two steps on sixteen image files."""
     if not (Path(os.environ.get("SBS_DATA_DIR", "")) / SAMPLE).is_dir():
         pytest.skip(f"SBS_DATA_DIR names no folder with {SAMPLE}")
-    fetch(SAMPLE, tmp_path / "data.safetensors")
+    data, weights = tmp_path / "data.safetensors", tmp_path / "weights.safetensors"
+    fetch(SAMPLE, data)
     model = build_network("mobilenet_v2", 1000)
-    save_weights(model.state_dict(), tmp_path / "weights.safetensors")
+    save_weights(model.state_dict(), weights)
     scale = load_scale(ROOT / "config" / "imagenet-sample.yaml")
     changes = {
         "data": scale.data.model_copy(update={"held_out": 984}),
         "search": scale.search.model_copy(update={"batch_size": 8}),
     }
-    of_files = Runs(scale.model_copy(update=changes), tmp_path / "data.safetensors", tmp_path)
-    one, two = (
-        of_files.run(
-            *(start, "search", "sbs", name, tmp_path / "weights.safetensors"),
-            network="mobilenet_v2",
-        )
-        for start, name in (([sys.executable], "one"), (TWO, "two"))
-    )
+    of_files = Runs(scale.model_copy(update=changes), data, tmp_path, "mobilenet_v2")
+    one = of_files.add("search", "sbs", "one", weights)
+    of_files.run(ONE)
+    two = of_files.add("search", "sbs", "two", weights)
+    of_files.run(TWO)
     assert (one / "policy.json").read_text() == (two / "policy.json").read_text()
     assert_alike(one, two)
 
 
-@pytest.mark.parametrize("method", ["sbs", "dnas"])
-def test_a_batch_in_parts_is_one_step_of_the_penalty(
-    runs: Runs, pretrained: Path, method: str
-) -> None:
-    runtime = runs.scale.runtime.model_copy(update={"accumulation": 3})
-    scale = runs.scale.model_copy(update={"runtime": runtime})
-    in_parts = Runs(scale, runs.data, runs.folder)
-    weights = pretrained / "weights.safetensors"
-    found = record(in_parts.run([sys.executable], "search", method, f"{method}-parts", weights))
-    whole = record(runs.run([sys.executable], "search", method, f"{method}-one", weights))
+@pytest.mark.parametrize("method", IN_PARTS)
+def test_a_batch_in_parts_is_one_step_of_the_penalty(runs: Path, method: str) -> None:
+    found, whole = record(runs / f"{method}-parts"), record(runs / f"{method}-one")
     steps = [[point["iteration"] for point in one["trajectory"]] for one in (found, whole)]
     assert steps[0] == steps[1]
     # The first step is decided by M0 alone; a penalty that moved thrice would be another.
@@ -183,10 +181,13 @@ def command(scale: Scale, data: Path, pretrained: Path, out: Path) -> list[str]:
 
 
 def test_a_killed_process_ends_the_job_which_then_resumes_bit_for_bit(
-    runs: Runs, default_scale: Scale, digits_file: Path, pretrained: Path, tmp_path: Path
+    default_scale: Scale, digits_file: Path, runs: Path, tmp_path: Path
 ) -> None:
     scale = shortened(default_scale, epochs=4)
-    scale = scale.model_copy(update={"data": small(default_scale).data})
+    # Few steps, and many images at their end: the job still runs when it is killed.
+    data = scale.data.model_copy(update={"held_out": 1180})
+    scale = scale.model_copy(update={"data": data})
+    pretrained = runs / "pretrain-one"
     whole = command(scale, digits_file, pretrained, tmp_path / "whole")
     subprocess.run(whole, check=True, timeout=SECONDS)
 
