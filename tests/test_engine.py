@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
+from sbs.cli import app
 from sbs.config.scale import Scale, canonical_json, stage_settings
 from sbs.config.settings import TrainSettings
 from sbs.errors import SBSError
@@ -200,7 +202,7 @@ def commands(scale: Scale, data: Path, folder: Path) -> dict[str, list[str]]:
         options = ["--network", "resnet20", "--data", str(data), "--resume", str(out / "resume")]
         options += ["--settings", canonical_json(stage_settings(scale, stage, {}, method))]
         options += ["--weights", f"{out}/weights.safetensors", "--record", f"{out}/record.json"]
-        return [sys.executable, "-m", "sbs.cli", stage, *options, *rest]
+        return [stage, *options, *rest]
 
     policy = f"{folder}/search/policy.json"
     return {
@@ -232,11 +234,13 @@ def rounds_done(resume: Path) -> int:
 
 
 def run_through(command: list[str], folder: Path) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
 
 
 def kill_once_then_run(command: list[str], folder: Path) -> None:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = [sys.executable, "-m", "sbs.cli", *command]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     # HAQ's agent learns from the third episode on.
     rounds = 3 if "haq" in command else 1
     wait_for(lambda: rounds_done(folder / "resume") >= rounds, process)
