@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,14 +15,14 @@ from sbs.provenance.files import sha256_of_file
 from sbs.provenance.records import RunRecord
 
 WEIGHTS = "weights.safetensors"
+STAGES = ("pretrain", "search", "finetune")
 
 
 class Chain:
     """Pretraining, search and fine-tuning without an epoch, and what reads their outputs."""
 
     def __init__(self, scale: Scale, data: Path, folder: Path) -> None:
-        stages = ("pretrain", "search", "finetune")
-        changes = {n: getattr(scale, n).model_copy(update={"epochs": 0}) for n in stages}
+        changes = {n: getattr(scale, n).model_copy(update={"epochs": 0}) for n in STAGES}
         self.scale, self.data, self.folder = scale.model_copy(update=changes), data, folder
 
     def words(self, command: str) -> list[str]:
@@ -55,21 +56,32 @@ class Chain:
         return int(ended.value.code or 0)
 
 
+@pytest.fixture(scope="module")
+def finished(
+    default_scale: Scale, few_digits: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Chain:
+    """All three stages have run."""
+    chain = Chain(default_scale, few_digits, tmp_path_factory.mktemp("chain"))
+    with pytest.MonkeyPatch.context() as patch:
+        for stage in STAGES:
+            assert chain.run(stage, patch) == 0
+    return chain
+
+
 @pytest.fixture
-def chain(default_scale: Scale, digits_file: Path, tmp_path: Path) -> Chain:
-    return Chain(default_scale, digits_file, tmp_path)
+def chain(finished: Chain, tmp_path: Path) -> Chain:
+    """A copy that a test can damage."""
+    folder = shutil.copytree(finished.folder, tmp_path / "chain")
+    return Chain(finished.scale, finished.data, folder)
 
 
-def test_records_list_the_digests_of_their_outputs(
-    chain: Chain, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_records_list_the_digests_of_their_outputs(finished: Chain) -> None:
     for stage, names in (
         ("pretrain", {WEIGHTS}),
         ("search", {WEIGHTS, "policy.json"}),
         ("finetune", {WEIGHTS}),
     ):
-        assert chain.run(stage, monkeypatch) == 0
-        folder = chain.folder / stage
+        folder = finished.folder / stage
         record = RunRecord.load(next(iter({*folder.glob("*.json")} - {folder / "policy.json"})))
         assert record.outputs == {name: sha256_of_file(folder / name) for name in names}
 
@@ -93,8 +105,6 @@ def test_no_command_reads_a_damaged_file(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for stage in ("pretrain", "search", "finetune"):
-        assert chain.run(stage, monkeypatch) == 0
     path, rng = chain.folder / damaged, random.Random(0)
     content = path.read_bytes()
     for _ in range(5):
