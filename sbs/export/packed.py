@@ -14,12 +14,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from sbs.config.settings import Normalization
 from sbs.errors import SBSError
+from sbs.export.codes import Codes, layers_of, weight_codes
 from sbs.networks import get_spec
-from sbs.nn.quantizers import Quantizer, get_quantizer
+from sbs.nn.quantizers import get_quantizer
 from sbs.policy import Policy
 from sbs.quantization.grid import WeightGrid
 from sbs.quantization.packing import pack, unpack
@@ -47,6 +48,28 @@ class Sizes:
     packed: int
     file: int
 
+    def __str__(self) -> str:
+        """What `sbs export` prints."""
+        return (
+            f"weights {self.claimed / 1e3:.1f} KB by the cost model, {self.packed / 1e3:.1f} KB "
+            f"packed; file {self.file / 1e3:.1f} KB"
+        )
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an exported file holds.
+
+    Attributes:
+        model: the network, for inference.
+        policy: its policy.
+        codes: codes of its weights, by layer.
+    """
+
+    model: nn.Module
+    policy: Policy
+    codes: dict[str, Codes]
+
 
 def export(
     model: nn.Module, policy: Policy, path: Path, normalization: Normalization | None = None
@@ -64,17 +87,13 @@ def export(
     """
     state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     quantizer = get_quantizer(policy.quantizer)
-    grids: dict[str, WeightGrid] = {}
-    tensors: dict[str, Tensor] = {}
-    for name, layer in _layers(model).items():
-        grid = quantizer.weight_grid(layer)
-        if grid is None:
-            continue
-        grids[name] = grid
-        tensors[name + CODES] = pack(_codes(name, layer, quantizer, grid), grid.bits)
+    codes = weight_codes(model, policy)
+    grids = {name: one.grid for name, one in codes.items()}
+    tensors = {name + CODES: pack(one.values, one.grid.bits) for name, one in codes.items()}
+    for name in codes:
         state.pop(quantizer.weight_key(name))
-    layers, spec = _layers(model), get_spec(policy.network)
-    packed = sum(codes.nbytes for codes in tensors.values())
+    layers, spec = layers_of(model), get_spec(policy.network)
+    packed = sum(words.nbytes for words in tensors.values())
     header = {
         "kind": KIND,
         "version": VERSION,
@@ -94,6 +113,16 @@ def load(path: Path) -> tuple[nn.Module, Policy]:
     Raises:
         SBSError: the file is missing, damaged, or was not written by :func:`export`.
     """
+    content = read(path)
+    return content.model, content.policy
+
+
+def read(path: Path) -> Content:
+    """Read an exported file: its network as from :func:`load`, and what the weights were made of.
+
+    Raises:
+        SBSError: the file is missing, damaged, or was not written by :func:`export`.
+    """
     header, tensors = read_tensors(path, "export", REMEDY)
     if header.get("kind") != KIND:
         raise SBSError(f"{path}: not an exported network; write one with `sbs export`")
@@ -106,16 +135,18 @@ def load(path: Path) -> tuple[nn.Module, Policy]:
         spec = get_spec(policy.network)
         plain = spec.build(header["classes"], header["in_channels"])
         model = quantized_network(plain, spec, policy)
-        layers, quantizer = _layers(model), get_quantizer(policy.quantizer)
+        layers, quantizer = layers_of(model), get_quantizer(policy.quantizer)
+        codes: dict[str, Codes] = {}
         for name, fields in header["layers"].items():
             grid = WeightGrid(**(fields | {"shape": tuple(fields["shape"])}))
-            codes = unpack(tensors.pop(name + CODES), grid.bits, torch.Size(grid.shape).numel())
-            tensors[quantizer.weight_key(name)] = grid.decode(codes)
+            flat = unpack(tensors.pop(name + CODES), grid.bits, torch.Size(grid.shape).numel())
+            codes[name] = Codes(grid, flat.view(grid.shape))
+            tensors[quantizer.weight_key(name)] = codes[name].weights
             quantizer.hold_quantized(layers[name])
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise SBSError(f"{path}: damaged export ({error}); {REMEDY}") from error
-    return model.eval(), policy
+    return Content(model.eval(), policy, codes)
 
 
 def is_export(path: Path) -> bool:
@@ -126,18 +157,3 @@ def is_export(path: Path) -> bool:
     except (SafetensorError, OSError, KeyError, ValueError):
         return False
     return isinstance(facts, dict) and facts.get("kind") == KIND
-
-
-def _layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Convolutions and linear layers by name, including the parametrized ones of DQ."""
-    return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-
-
-@torch.no_grad()
-def _codes(name: str, layer: nn.Module, quantizer: Quantizer, grid: WeightGrid) -> Tensor:
-    weights = quantizer.quantized_weight(layer).detach().cpu()
-    codes = grid.encode(weights)
-    error = float((grid.decode(codes) - weights).abs().max())
-    if error > 1e-3 * grid.scale:
-        raise SBSError(f"{name}: weights are {error:g} off the grid of {grid.bits} bits")
-    return codes
