@@ -137,19 +137,21 @@ def export(
     policy: o.Input,
     weights: o.Input,
     output: o.Output,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="packed, onnx or qonnx; default: onnx for .onnx, or packed."),
+    ] = None,
+    image_size: o.OfPaper = None,
     sizes: Annotated[Path | None, typer.Option(help="JSON file for the sizes.")] = None,
 ) -> None:
-    """Write a compressed network as packed integers with their scales, and print its sizes."""
+    """Write a compressed network: packed integers with their scales, or ONNX. Print its sizes."""
     from sbs.provenance.files import atomic_write_text
     from sbs.stages.export import run
 
-    found = run(policy, weights, output)
+    found = run(policy, weights, output, form, image_size)
     if sizes is not None:
         atomic_write_text(sizes, json.dumps(vars(found)))
-    typer.echo(
-        f"weights {found.claimed / 1e3:.1f} KB by the cost model, {found.packed / 1e3:.1f} KB "
-        f"packed; file {found.file / 1e3:.1f} KB"
-    )
+    typer.echo(str(found))
 
 
 @app.command()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from sbs.errors import SBSError
@@ -15,9 +17,35 @@ from sbs.policy import Policy
 from sbs.runtime import checkpoints
 from sbs.stages.finetune import with_weights
 
+if TYPE_CHECKING:
+    from sbs.export.onnx_file import OnnxSizes
 
-def run(policy: Path, weights: Path, output: Path) -> Sizes:
-    """Export the network of a policy, see :func:`sbs.export.packed.export`."""
+FORMATS = ("packed", "onnx")
+
+
+def run(
+    policy: Path,
+    weights: Path,
+    output: Path,
+    form: str | None = None,
+    image_size: int | None = None,
+) -> Sizes | OnnxSizes:
+    """Export the network of a policy.
+
+    Args:
+        policy: file of the policy.
+        weights: trained weights of its network.
+        output: file to write.
+        form: one of :data:`FORMATS`; None: ONNX if the file is called so, else packed.
+        image_size: height and width of the images, for ONNX; None: of the paper's dataset.
+
+    Raises:
+        SBSError: an unknown format, files that do not fit each other, or see
+            :func:`sbs.export.packed.export` and :func:`sbs.export.onnx_file.export_onnx`.
+    """
+    form = form or ("onnx" if output.suffix == ".onnx" else "packed")
+    if form not in FORMATS:
+        raise SBSError(f"--format {form}: no such format; use one of {', '.join(FORMATS)}")
     chosen = Policy.load(policy)
     state = checkpoints.read_weights(weights)
     spec = get_spec(chosen.network)
@@ -25,8 +53,15 @@ def run(policy: Path, weights: Path, output: Path) -> Sizes:
     in_channels = _tensor(state, key(spec.first_layer), weights).shape[1]
     classes = _tensor(state, key(spec.last_layer), weights).shape[0]
     plain = spec.build(classes, in_channels)
-    model = with_weights(plain, spec, chosen, weights)
-    return export(model.eval(), chosen, output, checkpoints.read_normalization(weights))
+    model = with_weights(plain, spec, chosen, weights).eval()
+    normalization = checkpoints.read_normalization(weights)
+    if form == "packed":
+        return export(model, chosen, output, normalization)
+    from sbs.export.onnx_file import export_onnx  # the exporter takes seconds to import
+
+    size = image_size or spec.image_size
+    example = torch.zeros(1, in_channels, size, size)
+    return export_onnx(model, chosen, (example,), output, normalization)
 
 
 def _tensor(state: Mapping[str, Tensor], key: str, source: Path) -> Tensor:
