@@ -155,6 +155,21 @@ def export(
 
 
 @app.command()
+def verify(
+    network: Annotated[Path, typer.Argument(help="Network in ONNX, of `sbs export`.")],
+    packed: Annotated[Path, typer.Argument(help="Packed file of the same network.")],
+    data: Annotated[Path | None, typer.Option(help="Dataset file; default: random inputs.")] = None,
+) -> None:
+    """Compare a network in ONNX with its packed file and with integer arithmetic, by layer."""
+    from sbs.stages.verify import run
+
+    found = run(network, packed, data)
+    typer.echo(str(found))
+    if not found.agrees:
+        raise typer.Exit(1)
+
+
+@app.command()
 def trace(
     table: Annotated[Path, typer.Argument(help="A table of runs, such as results/table1.csv.")],
     row: Annotated[str, typer.Option(help="Network and method: 'resnet20 sbs'.")],

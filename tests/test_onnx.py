@@ -17,8 +17,11 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from sbs.cli import app
+from sbs.data.augmentation import Augmentation
 from sbs.data.dataset_files import load_dataset
-from sbs.data.feeding import eval_batches
+from sbs.data.feeding import eval_batches, train_batches
+from sbs.data.images import Dataset
+from sbs.data.interface import TrainingBatches
 from sbs.errors import SBSError
 from sbs.export import onnx_file
 from sbs.export.codes import weight_codes
@@ -31,8 +34,9 @@ from sbs.networks import NetworkSpec, build_network, get_spec
 from sbs.policy import Bitwidths, LayerPolicy, Policy, uniform_policy
 from sbs.quantization import peers, uniform
 from sbs.runtime.checkpoints import save_weights
+from sbs.surgery.intervals import fit_intervals, sample_inputs
 from sbs.surgery.layers import leaf_layers
-from sbs.surgery.networks import plain_state, quantized_network
+from sbs.surgery.networks import plain_state, quantized_layers, quantized_network
 from sbs.surgery.search import search_network
 from tests.test_export import IMAGES, mixed
 
@@ -270,29 +274,46 @@ def test_a_network_with_gates_is_refused() -> None:
         inference_twin(plain, {})
 
 
-def train_a_little(model: nn.Module, digits: Path) -> None:
-    """A few epochs on real digits, so that logits mean something."""
-    dataset = load_dataset(digits)
-    batches = list(eval_batches(dataset, device=torch.device("cpu")))
-    images, labels = (torch.cat([batch[part] for batch in batches]) for part in (0, 1))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+def train(model: nn.Module, batches: TrainingBatches, epochs: int) -> None:
+    """Train a network on digits."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
     model.train()
-    for _ in range(8):
-        for batch in torch.randperm(len(images)).split(64):
-            loss = F.cross_entropy(model(images[batch]), labels[batch])
+    for epoch in range(epochs):
+        for images, labels in batches.epoch(epoch):
+            loss = F.cross_entropy(model(images), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     model.eval()
 
 
+def trained_on_digits(bits: int, digits: Dataset) -> tuple[nn.Module, Policy]:
+    """ResNet-20, first in full precision, then quantized: in all, a few epochs."""
+    torch.manual_seed(0)
+    batches = train_batches(
+        digits,
+        batch_size=64,
+        augmentation=Augmentation(0, flip=False),
+        seed=0,
+        device=torch.device("cpu"),
+        channels_last=True,
+    )
+    plain, spec = build_network("resnet20", 10, 1), get_spec("resnet20")
+    train(plain, batches, epochs=6)
+    inputs = sample_inputs(plain, batches.first_images())
+    policy = uniform_policy("resnet20", leaf_layers(plain), bits)
+    model = quantized_network(plain, spec, policy)
+    fit_intervals(quantized_layers(model), inputs)
+    train(model, batches, epochs=4)
+    return model, policy
+
+
 @pytest.mark.parametrize("bits", [2, 4])
 def test_all_predictions_on_the_test_digits_are_the_same(
     bits: int, digits_file: Path, tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    model, policy = uniform_network("resnet20", bits, channels=1)
-    train_a_little(model, digits_file)
+    digits = load_dataset(digits_file)
+    model, policy = trained_on_digits(bits, digits)
     policy.save(tmp_path / "policy.json")
     save_weights(plain_state(model), tmp_path / "weights.safetensors")
     path, sizes = tmp_path / "network.onnx", tmp_path / "sizes.json"
@@ -304,14 +325,14 @@ def test_all_predictions_on_the_test_digits_are_the_same(
     found = json.loads(sizes.read_text())
     assert OnnxSizes(**found | {"notes": ()}).file == path.stat().st_size
     hits = images = 0
-    for x, labels in eval_batches(load_dataset(digits_file), device=torch.device("cpu")):
+    for x, labels in eval_batches(digits, device=torch.device("cpu")):
         with torch.no_grad():
             want = model(x)
         got = outputs(path, x)[0]
         assert torch.equal(got.argmax(1), want.argmax(1))
         hits += int((got.argmax(1) == labels).sum())
         images += len(labels)
-    assert hits > 0.5 * images
+    assert hits > 0.9 * images
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:

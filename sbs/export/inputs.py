@@ -43,10 +43,14 @@ class InputQuantizer(nn.Module):
     def codes(self, x: Tensor) -> Tensor:
         """Codes of values of any shape: whole numbers, in single precision."""
 
+    def values(self, codes: Tensor) -> Tensor:
+        """What codes of any shape stand for."""
+        y = codes * self.scale
+        return y if self.offset is None else y + self.offset
+
     def forward(self, x: Tensor) -> Tensor:
         """Quantize and dequantize values of any shape."""
-        y = self.codes(x) * self.scale
-        return y if self.offset is None else y + self.offset
+        return self.values(self.codes(x))
 
 
 class IntervalInput(InputQuantizer):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sbs.errors import SBSError
 from sbs.export.inputs import InputQuantizer
-from sbs.export.twin import TWINS
+from sbs.export.twin import TwinLayer
 from sbs.provenance.files import atomic_write
 
 DOMAIN = "sbs"
@@ -153,7 +153,7 @@ def _exported(twin: nn.Module, example_inputs: Sequence[Tensor]) -> ir.Model:
     for name, module in list(marked.named_modules()):
         if isinstance(module, InputQuantizer):
             marked.set_submodule(name, _Marker(INPUT, name))
-        elif isinstance(module, TWINS):
+        elif isinstance(module, TwinLayer):
             module.register_forward_hook(lambda _, __, y, name=name: _marked(y, OUTPUT, name))
     marked.eval()
     # An example of one image would fix the batch size.

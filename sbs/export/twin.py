@@ -30,9 +30,13 @@ class TwinConv2d(nn.Conv2d):
 
     quantizer: InputQuantizer | None
 
+    def multiply(self, x: Tensor) -> Tensor:
+        """Outputs from inputs that are quantized already; shapes as below."""
+        return super().forward(x)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, filters, H', W')."""
-        return super().forward(x if self.quantizer is None else self.quantizer(x))
+        return self.multiply(x if self.quantizer is None else self.quantizer(x))
 
 
 class TwinLinear(nn.Linear):
@@ -40,12 +44,16 @@ class TwinLinear(nn.Linear):
 
     quantizer: InputQuantizer | None
 
+    def multiply(self, x: Tensor) -> Tensor:
+        """Outputs from inputs that are quantized already; shapes as below."""
+        return super().forward(x)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, features) to (N, outputs)."""
-        return super().forward(x if self.quantizer is None else self.quantizer(x))
+        return self.multiply(x if self.quantizer is None else self.quantizer(x))
 
 
-TWINS = (TwinConv2d, TwinLinear)
+TwinLayer = TwinConv2d | TwinLinear
 
 
 @torch.no_grad()
@@ -99,7 +107,7 @@ def _unjoin(module: fx.GraphModule) -> None:
     module.recompile()
 
 
-def _plain_layer(name: str, layer: nn.Conv2d | nn.Linear, weight: Tensor) -> nn.Module:
+def _plain_layer(name: str, layer: nn.Conv2d | nn.Linear, weight: Tensor) -> TwinLayer:
     if isinstance(layer, QuantConv2d | QuantLinear):
         if layer.weight_gate is not None or layer.filter_gate is not None:
             raise SBSError(f"{name}: has gates; export the network of a policy, not of a search")
@@ -108,7 +116,7 @@ def _plain_layer(name: str, layer: nn.Conv2d | nn.Linear, weight: Tensor) -> nn.
         own = input_quantizer(layer)
         quantizer = None if own is None else fixed_point_input(own)
     bias = layer.bias is not None
-    new: TwinConv2d | TwinLinear
+    new: TwinLayer
     if isinstance(layer, nn.Linear):
         new = TwinLinear(layer.in_features, layer.out_features, bias=bias, device="meta")
     else:
