@@ -27,7 +27,7 @@ from sbs.export import onnx_file
 from sbs.export.codes import weight_codes
 from sbs.export.inputs import FixedPointInput, InputQuantizer, IntervalInput, SymmetricInput
 from sbs.export.onnx_file import OnnxSizes, export_onnx, input_operators
-from sbs.export.onnx_graph import Builder, graph_model, save
+from sbs.export.onnx_graph import Builder, InputOperators, graph_model, save
 from sbs.export.packed import export, read
 from sbs.export.twin import inference_twin
 from sbs.networks import NetworkSpec, build_network, get_spec
@@ -42,6 +42,9 @@ from tests.test_export import IMAGES, mixed
 
 V = 0.7
 """Interval of quantizers under test."""
+
+VALUES = torch.linspace(-1.5, 1.5, 10_001)[:, None]
+"""Inputs of quantizers under test."""
 
 Function = Callable[[Tensor], Tensor]
 
@@ -116,45 +119,47 @@ QUANTIZERS = [
 
 
 class Several(nn.Module):
-    """Quantizers side by side."""
+    """Quantizers side by side: (N, 1) to (N, quantizers)."""
 
     def __init__(self, quantizers: Sequence[InputQuantizer]) -> None:
         super().__init__()
         self.each = nn.ModuleList(quantizers)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(quantizer(x) for quantizer in self.each)
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([quantizer(x) for quantizer in self.each], 1)
 
 
-def save_quantizers(quantizers: Sequence[InputQuantizer], path: Path) -> None:
-    """Write a file with nothing but quantizers."""
+def save_quantizers(
+    quantizers: Sequence[InputQuantizer], operators: InputOperators, path: Path
+) -> None:
+    """Write a file with nothing but quantizers, for a batch of :data:`VALUES`."""
 
     def no_weights(build: Builder, name: str) -> Any:
         raise AssertionError(name)
 
-    twin, example = Several(quantizers).eval(), (torch.zeros(1, 1),)
-    save(graph_model(twin, example, [], no_weights, input_operators), 18, path)
+    twin = Several(quantizers).eval()
+    save(graph_model(twin, [VALUES], [], no_weights, operators, any_batch=False), 18, path)
 
 
 def test_input_quantizers_round_as_the_functions_that_define_them(tmp_path: Path) -> None:
     """In onnxruntime the codes are the same bit for bit."""
-    x = torch.linspace(-1.5, 1.5, 10_001)[:, None]
     quantizers = [quantizer for quantizer, _ in QUANTIZERS]
-    save_quantizers(quantizers, tmp_path / "quantizers.onnx")
+    save_quantizers(quantizers, input_operators, tmp_path / "quantizers.onnx")
     names = [f"each.{number}.codes" for number in range(len(quantizers))]
-    found = outputs(tmp_path / "quantizers.onnx", x, names)[len(quantizers) :]
+    found = outputs(tmp_path / "quantizers.onnx", VALUES, names)[1:]
     for (quantizer, function), in_onnx in zip(QUANTIZERS, found, strict=True):
-        codes = quantizer.codes(x)
-        torch.testing.assert_close(quantizer(x), function(x), atol=1e-6, rtol=1e-6)
+        codes = quantizer.codes(VALUES)
+        torch.testing.assert_close(quantizer(VALUES), function(VALUES), atol=1e-6, rtol=1e-6)
         assert (codes.min(), codes.max()) == (quantizer.lowest, quantizer.highest)
         assert torch.equal(in_onnx, codes)
 
 
 def test_ties_go_down_in_onnx_too(tmp_path: Path) -> None:
     """2 bits on [0, 3]: ties at 0.5, 1.5 and 2.5; half to even would give 0, 2 and 2."""
-    ties = torch.tensor([[0.5], [1.5], [2.5], [0.75], [2.75]])
-    save_quantizers([IntervalInput(3.0, 2, signed=False)], tmp_path / "quantizer.onnx")
-    assert outputs(tmp_path / "quantizer.onnx", ties)[0].flatten().tolist() == [0, 1, 2, 1, 3]
+    ties = torch.tensor([0.5, 1.5, 2.5, 0.75, 2.75]).repeat(len(VALUES) // 5 + 1)[: len(VALUES)]
+    path = tmp_path / "quantizer.onnx"
+    save_quantizers([IntervalInput(3.0, 2, signed=False)], input_operators, path)
+    assert outputs(path, ties[:, None])[0][:5].flatten().tolist() == [0, 1, 2, 1, 3]
 
 
 @pytest.mark.parametrize(("bits", "opset"), [(8, 18), (4, 21), (2, 25)])
@@ -339,4 +344,4 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     words = ["export", "--policy", "p", "--weights", "w", "--output", "o", "--format", "tflite"]
     done = CliRunner().invoke(app, words)
     assert isinstance(done.exception, SBSError)
-    assert "--format tflite: no such format; use one of packed, onnx" in str(done.exception)
+    assert "--format tflite: no such format; use one of packed, onnx, qonnx" in str(done.exception)

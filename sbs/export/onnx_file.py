@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from sbs.config.settings import Normalization
 from sbs.export.codes import Codes, weight_codes
 from sbs.export.inputs import FixedPointInput, InputQuantizer, IntervalInput, SymmetricInput
-from sbs.export.onnx_graph import EXPORTED_OPSET, Builder, graph_model, save
+from sbs.export.onnx_graph import EXPORTED_OPSET, Builder, graph_model, save, shrink
 from sbs.export.twin import inference_twin
 from sbs.policy import Policy
 from sbs.runtime.checkpoints import normalization_facts
@@ -116,12 +116,13 @@ def export_onnx(
 
     twin = inference_twin(model, codes)
     exported = graph_model(twin, example_inputs, list(held), of_weights, input_operators)
-    exported.metadata_props.update(_facts(policy, normalization))
+    shrink(exported)
+    exported.metadata_props.update(facts_of(policy, normalization))
     opset = max((one.opset for one in containers.values()), default=0)
     opset = max(opset, EXPORTED_OPSET)
     save(exported, opset, path)
     notes = _notes(codes, containers)
-    return _sizes(exported, codes, path, opset, notes)
+    return sizes_of(exported, codes, path, opset, notes)
 
 
 def container_of(bits: int) -> Container:
@@ -204,8 +205,8 @@ def _round_half_down(build: Builder, x: ir.Value) -> ir.Value:
     return build.call("Ceil", build.call("Sub", x, build.number(0.5)))
 
 
-def _facts(policy: Policy, normalization: Normalization | None) -> dict[str, str]:
-    """Metadata of the model, as texts."""
+def facts_of(policy: Policy, normalization: Normalization | None) -> dict[str, str]:
+    """Metadata of a model: network, quantizer, and normalisation of the images as JSON."""
     facts = {"network": policy.network, "quantizer": policy.quantizer}
     return facts | {
         key: json.dumps(value) for key, value in normalization_facts(normalization).items()
@@ -224,9 +225,18 @@ def _notes(codes: Mapping[str, Codes], containers: Mapping[str, Container]) -> t
     return tuple(sorted(notes))
 
 
-def _sizes(
+def sizes_of(
     exported: ir.Model, codes: Mapping[str, Codes], path: Path, opset: int, notes: tuple[str, ...]
 ) -> OnnxSizes:
+    """Sizes of a model that is written.
+
+    Args:
+        exported: the model.
+        codes: codes of its weights, by layer.
+        path: its file.
+        opset: version of its operators.
+        notes: see :class:`OnnxSizes`.
+    """
     tensors = [
         value.const_value
         for value in exported.graph.initializers.values()

@@ -7,7 +7,7 @@ marked by operators of this package; after, each marker gives way to the operato
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,16 +58,13 @@ class Builder:
         self,
         operator: str,
         *inputs: ir.Value | None,
-        name: str | None = None,
         domain: str = "",
-        **attributes: int | str,
+        attributes: Mapping[str, int | str] | None = None,
     ) -> ir.Value:
         """Result of a new node."""
         node = ir.node(operator, inputs, attributes, domain=domain)
         self._graph.insert_before(self._before, node)
-        result = node.outputs[0]
-        result.name = name
-        return result
+        return node.outputs[0]
 
 
 InputOperators = Callable[[Builder, str, InputQuantizer, ir.Value], ir.Value]
@@ -83,20 +80,23 @@ def graph_model(
     quantized: Sequence[str],
     of_weights: WeightOperators,
     of_input: InputOperators,
+    *,
+    any_batch: bool = True,
 ) -> ir.Model:
-    """The ONNX model of a network, with any batch size.
+    """The ONNX model of a network.
 
     Args:
         twin: network of :func:`sbs.export.twin.inference_twin`; not changed.
-        example_inputs: inputs, of any batch size.
+        example_inputs: inputs (N, ...).
         quantized: layers whose weights are made by ``of_weights``.
         of_weights: operators of quantized weights.
         of_input: operators of input quantizers.
+        any_batch: leave the batch size free; otherwise it is that of the example.
 
     Raises:
         SBSError: PyTorch cannot export the network.
     """
-    model = _exported(twin, example_inputs)
+    model = _exported(twin, example_inputs, any_batch=any_batch)
     graph = model.graph
     for name in quantized:
         weight = graph.initializers[f"{name}.weight"]
@@ -113,6 +113,17 @@ def graph_model(
     return model
 
 
+def shrink(model: ir.Model) -> None:
+    """Drop names of nodes, and attributes that have their default value.
+
+    In a small network of 2-bit weights the graph would otherwise be as large as the weights.
+    """
+    for node in model.graph:
+        node.name = None
+        for key in [key for key, value in node.attributes.items() if _is_default(node, value)]:
+            del node.attributes[key]
+
+
 def save(model: ir.Model, opset: int, path: Path) -> None:
     """Write a model atomically, at the lowest version of the format that has this opset.
 
@@ -123,9 +134,7 @@ def save(model: ir.Model, opset: int, path: Path) -> None:
     """
     model.opset_imports[""] = opset
     proto = ir.to_proto(model)
-    del proto.graph.value_info[:]
-    for node in proto.graph.node:
-        node.ClearField("name")
+    del proto.graph.value_info[:]  # who needs the shapes infers them
     proto.ir_version = onnx.helper.find_min_ir_version_for(
         [one for one in proto.opset_import if one.domain == ""]
     )
@@ -148,7 +157,7 @@ def _marked(x: Tensor, kind: str, name: str) -> Tensor:
     )
 
 
-def _exported(twin: nn.Module, example_inputs: Sequence[Tensor]) -> ir.Model:
+def _exported(twin: nn.Module, example_inputs: Sequence[Tensor], *, any_batch: bool) -> ir.Model:
     marked = copy.deepcopy(twin)
     for name, module in list(marked.named_modules()):
         if isinstance(module, InputQuantizer):
@@ -156,8 +165,10 @@ def _exported(twin: nn.Module, example_inputs: Sequence[Tensor]) -> ir.Model:
         elif isinstance(module, TwinLayer):
             module.register_forward_hook(lambda _, __, y, name=name: _marked(y, OUTPUT, name))
     marked.eval()
-    # An example of one image would fix the batch size.
-    examples = tuple(torch.cat([x, x]) for x in example_inputs)
+    examples, sizes = tuple(example_inputs), None
+    if any_batch:  # an example of one image would fix the batch size
+        examples = tuple(torch.cat([x, x]) for x in examples)
+        sizes = tuple({0: torch.export.Dim("batch")} for _ in examples)
     try:
         program = torch.onnx.export(
             marked,
@@ -165,7 +176,7 @@ def _exported(twin: nn.Module, example_inputs: Sequence[Tensor]) -> ir.Model:
             dynamo=True,
             optimize=False,
             opset_version=EXPORTED_OPSET,
-            dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in examples),
+            dynamic_shapes=sizes,
             verbose=False,
         )
     except Exception as error:  # the exporter runs the network's own code
@@ -187,20 +198,19 @@ def _clean(model: ir.Model, parameters: set[str]) -> None:
 
 
 def _trim(model: ir.Model) -> None:
-    """Drop what nothing reads and what says nothing, and give short names to what has none.
-
-    In a small network of 2-bit weights the graph would otherwise be as large as the weights.
-    """
+    """Drop what nothing reads, and give short names to what has none."""
     for run in (
         passes.RemoveUnusedNodesPass(),
         passes.RemoveUnusedOpsetsPass(),
         passes.ClearMetadataAndDocStringPass(),
     ):
         run(model)
-    named = {*(one.name for one in model.graph.inputs), *(one.name for one in model.graph.outputs)}
+    ends = [*model.graph.inputs, *model.graph.outputs]
+    for value in ends:
+        value.metadata_props.clear()
+    named = {value.name for value in ends}
     for number, node in enumerate(model.graph):
-        for key in [key for key, value in node.attributes.items() if _is_default(node, value)]:
-            del node.attributes[key]
+        node.name = f"n{number}"
         for index, value in enumerate(node.outputs):
             if value.name is None or not (value.name in named or "." in value.name):
                 value.name = f"v{number}_{index}" if index else f"v{number}"
@@ -222,7 +232,7 @@ def _is_default(node: ir.Node, attribute: ir.Attr) -> bool:
 
 def _folds(node: ir.Node) -> bool | None:
     """Never the weights; of the rest, what the optimizer thinks worth it."""
-    return False if node.op_type == "DequantizeLinear" else None
+    return False if node.op_type in ("DequantizeLinear", "IntQuant") else None
 
 
 def _replace_marker(

@@ -20,7 +20,7 @@ from sbs.stages.finetune import with_weights
 if TYPE_CHECKING:
     from sbs.export.onnx_file import OnnxSizes
 
-FORMATS = ("packed", "onnx")
+FORMATS = ("packed", "onnx", "qonnx")
 
 
 def run(
@@ -36,7 +36,7 @@ def run(
         policy: file of the policy.
         weights: trained weights of its network.
         output: file to write.
-        form: one of :data:`FORMATS`; None: ONNX if the file is called so, else packed.
+        form: one of :data:`FORMATS`; None: ONNX for a file ``.onnx``, else packed.
         image_size: height and width of the images, for ONNX; None: of the paper's dataset.
 
     Raises:
@@ -57,11 +57,14 @@ def run(
     normalization = checkpoints.read_normalization(weights)
     if form == "packed":
         return export(model, chosen, output, normalization)
-    from sbs.export.onnx_file import export_onnx  # the exporter takes seconds to import
+    # The exporter takes seconds to import.
+    from sbs.export.onnx_file import export_onnx
+    from sbs.export.qonnx_file import export_qonnx
 
     size = image_size or spec.image_size
+    write = export_onnx if form == "onnx" else export_qonnx
     example = torch.zeros(1, in_channels, size, size)
-    return export_onnx(model, chosen, (example,), output, normalization)
+    return write(model, chosen, (example,), output, normalization)
 
 
 def _tensor(state: Mapping[str, Tensor], key: str, source: Path) -> Tensor:
