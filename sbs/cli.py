@@ -155,6 +155,20 @@ def export(
 
 
 @app.command()
+def latency(
+    policy: o.Input,
+    weights: o.Input,
+    output: o.Output,
+    image_size: o.OfPaper = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each network.")] = 200,
+) -> None:
+    """Measure a compressed network in onnxruntime, beside its original in full precision."""
+    from sbs.stages.latency import run
+
+    run(policy, weights, output, image_size, runs)
+
+
+@app.command()
 def verify(
     network: Annotated[Path, typer.Argument(help="Network in ONNX, of `sbs export`.")],
     packed: Annotated[Path, typer.Argument(help="Packed file of the same network.")],

@@ -39,9 +39,9 @@ def write(path, text):
 SBS = """
 words = sys.argv[1:]
 options = ["--output", "--weights", "--record", "--policy", "--sizes"]
-if words[0] in ("finetune", "export"):
+if words[0] in ("finetune", "export", "latency"):
     options.remove("--policy")
-if words[0] == "export":
+if words[0] in ("export", "latency"):
     options.remove("--weights")
 outputs = [words[words.index(option) + 1] for option in options if option in words]
 files = [pathlib.Path(word) for word in words if word not in outputs and len(word) < 200]

@@ -173,6 +173,8 @@ def test_the_other_tables_and_figure_4(copy: Path) -> None:
     exports = pd.read_csv(results / "export.csv").set_index("method")
     assert exports["packed_over_weights"].between(1, 1.01).all()
     assert exports.loc["fixed4", "weights_kb"] < exports.loc["fixed4", "memory_kb"]
+    assert exports["onnx_kb"].between(exports["weights_kb"], exports["float_kb"] / 4).all()
+    assert exports[["onnx_ms", "float_ms"]].gt(0).all(axis=None)
     points = pd.read_csv(results / "fig4.csv")
     assert {"measured", "published"} == set(points["source"])
     assert (results / "notebooks" / "fig4.html").exists()

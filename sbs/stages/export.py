@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sbs.errors import SBSError
 from sbs.export.packed import Sizes, export
@@ -46,6 +47,47 @@ def run(
     form = form or ("onnx" if output.suffix == ".onnx" else "packed")
     if form not in FORMATS:
         raise SBSError(f"--format {form}: no such format; use one of {', '.join(FORMATS)}")
+    trained = read_trained(policy, weights)
+    normalization = checkpoints.read_normalization(weights)
+    if form == "packed":
+        return export(trained.model, trained.policy, output, normalization)
+    # The exporter takes seconds to import.
+    from sbs.export.onnx_file import export_onnx
+    from sbs.export.qonnx_file import export_qonnx
+
+    write = export_onnx if form == "onnx" else export_qonnx
+    example = trained.example(image_size)
+    return write(trained.model, trained.policy, (example,), output, normalization)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The trained network of a policy.
+
+    Attributes:
+        model: the network, for inference.
+        policy: its policy.
+        classes: number of classes.
+        in_channels: channels of its images.
+    """
+
+    model: nn.Module
+    policy: Policy
+    classes: int
+    in_channels: int
+
+    def example(self, image_size: int | None) -> Tensor:
+        """One image (1, C, H, W) of this size, or of the size in the paper's dataset."""
+        size = image_size or get_spec(self.policy.network).image_size
+        return torch.zeros(1, self.in_channels, size, size)
+
+
+def read_trained(policy: Path, weights: Path) -> Trained:
+    """Read a policy and the trained weights of its network.
+
+    Raises:
+        SBSError: the files are missing or damaged, or do not fit each other.
+    """
     chosen = Policy.load(policy)
     state = checkpoints.read_weights(weights)
     spec = get_spec(chosen.network)
@@ -53,18 +95,8 @@ def run(
     in_channels = _tensor(state, key(spec.first_layer), weights).shape[1]
     classes = _tensor(state, key(spec.last_layer), weights).shape[0]
     plain = spec.build(classes, in_channels)
-    model = with_weights(plain, spec, chosen, weights).eval()
-    normalization = checkpoints.read_normalization(weights)
-    if form == "packed":
-        return export(model, chosen, output, normalization)
-    # The exporter takes seconds to import.
-    from sbs.export.onnx_file import export_onnx
-    from sbs.export.qonnx_file import export_qonnx
-
-    size = image_size or spec.image_size
-    write = export_onnx if form == "onnx" else export_qonnx
-    example = torch.zeros(1, in_channels, size, size)
-    return write(model, chosen, (example,), output, normalization)
+    model = with_weights(plain, spec, chosen, weights)
+    return Trained(model.eval(), chosen, classes, in_channels)
 
 
 def _tensor(state: Mapping[str, Tensor], key: str, source: Path) -> Tensor:
