@@ -250,7 +250,7 @@ def test_a_network_without_one_graph(tmp_path: Path) -> None:
     torch.manual_seed(0)
     plain = Ragged()
     policy = uniform_policy("ragged", leaf_layers(plain), 4)
-    model = quantized_network(plain, NetworkSpec("ragged", lambda *_: Ragged(), 32, 10), policy)
+    model = quantized_network(plain, NetworkSpec("ragged"), policy)
     assert isinstance(model, Ragged)
     path = tmp_path / "network.onnx"
     export_onnx(model.eval(), policy, (IMAGES[:1],), path)
