@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sbs.config.scale import Scale, load_scale
 from sbs.cost.expected import expected_cost
@@ -26,8 +25,10 @@ from sbs.nn.multipath import QuantizedPath, multipath_layers
 from sbs.policy import Bitwidths, uniform_policy
 from sbs.surgery.networks import quantized_network
 from sbs.surgery.search import search_network
+from sbs.training.batch import Batch
 from sbs.training.classification import Classification
 from sbs.training.loop import Task
+from sbs.training.recipe import cross_entropy
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE, CLASSES, BATCH = (3, 32, 32), 100, 128
@@ -78,7 +79,7 @@ class Step:
         half = torch.autocast(device, torch.bfloat16) if self.precision == "bf16" else nullcontext()
         with reference_code() if self.reference else nullcontext():
             with half:
-                loss = self.task.loss(self.images, self.labels)
+                loss = self.task.loss((self.images, self.labels))
             loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in self.task.optimizers:
             optimizer.step()
@@ -117,11 +118,11 @@ class MultiPathSearch(Classification):
         )
         super().__init__(model, scale.search)
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy plus λ times the log of the expected cost."""
         for layer in self.layers.values():
             layer.sample(temperature=1.0)
-        entropy = F.cross_entropy(self.model(images).float(), labels)
+        entropy = cross_entropy(self.model, batch)
         mixtures = torch.stack([layer.mixture for layer in self.layers.values()])
         return entropy + PENALTY * (self.costs * mixtures).sum().log()
 

@@ -5,10 +5,13 @@ from typing import Any
 
 # Imported on first use, so that importing the package does not import PyTorch.
 _PUBLIC = {
+    "NetworkSpec": "sbs.networks",
     "Policy": "sbs.policy",
     "SBSError": "sbs.errors",
     "build_network": "sbs.networks",
+    "compress": "sbs.compression.run",
     "inspect": "sbs.cost.inspection",
+    "load": "sbs.export.packed",
     "policy_cost": "sbs.cost.exact",
     "quantized_network": "sbs.surgery.networks",
     "search_network": "sbs.surgery.search",

@@ -69,7 +69,7 @@ def step(
         optimizer.zero_grad(set_to_none=True)
     task.model.train()
     task.before_forward(iteration)
-    task.loss(images, labels).backward()  # type: ignore[no-untyped-call]
+    task.loss((images, labels)).backward()  # type: ignore[no-untyped-call]
     for optimizer in task.optimizers:
         optimizer.step()
 

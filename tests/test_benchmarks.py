@@ -31,5 +31,5 @@ def test_reference_step_is_the_same_step(name: str) -> None:
         with torch.no_grad():
             torch.manual_seed(6)
             step.task.model.eval()
-            losses.append(step.task.loss(step.images, step.labels))
+            losses.append(step.task.loss((step.images, step.labels)))
     torch.testing.assert_close(losses[0], losses[1], atol=0.05, rtol=0.02)

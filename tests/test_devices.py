@@ -159,7 +159,7 @@ def test_a_step_of_the_search_by_the_rules_of_fake_tensors(
         task = SearchTask(space, cost, cost, penalty, default_scale.search, steps=1000)
         task.before_forward(1)
         images, labels = torch.rand(8, *IMAGE, device=GPU), torch.arange(8, device=GPU)
-        loss = task.loss(images, labels)
+        loss = task.loss((images, labels))
     assert loss.device.type == "cuda"
 
 

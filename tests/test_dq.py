@@ -158,7 +158,7 @@ def test_penalty_counts_what_exceeds_the_allowed_size(default_scale: Scale) -> N
     losses = {}
     for share in (4 / 32, 2 / 32):
         task = DQTask(network(4).eval(), settings, share)
-        losses[share] = float(task.loss(images, labels).detach())
+        losses[share] = float(task.loss((images, labels)).detach())
         over = [
             max(0.0, float(size.detach()) - allowed)
             for size, allowed in (task.sizes(True), task.sizes(False))
@@ -167,7 +167,7 @@ def test_penalty_counts_what_exceeds_the_allowed_size(default_scale: Scale) -> N
     assert losses[2 / 32] - losses[4 / 32] == pytest.approx(expected, rel=1e-3)
 
     with_margin = settings.model_copy(update={"margin": 0.5})
-    halved = DQTask(network(4).eval(), with_margin, 4 / 32).loss(images, labels)
+    halved = DQTask(network(4).eval(), with_margin, 4 / 32).loss((images, labels))
     assert float(halved.detach()) == pytest.approx(losses[2 / 32], rel=1e-3)
 
 
@@ -181,7 +181,7 @@ def test_the_network_of_the_last_epoch_that_fits_is_kept(default_scale: Scale) -
         with torch.no_grad():
             for quantizer in quantizers(model):
                 quantizer.largest.copy_(quantizer.step * 7 * ranges[kind])
-        task.loss(images, labels)
+        task.loss((images, labels))
         excess = task.epoch_summary()["excess"]
         assert (excess <= 0) == (kind == "fits")
         if kind == "fits":

@@ -24,7 +24,8 @@ from sbs.provenance.records import RunRecord
 from sbs.runtime.checkpoints import read_weights
 from sbs.runtime.progress import Reporter
 from sbs.training.classification import Classification
-from sbs.training.loop import fit, learning_rate_factor
+from sbs.training.loop import fit
+from sbs.training.recipe import learning_rate_factor
 from sbs.training.state import read_state, state_path
 from tests.test_damage import damages
 

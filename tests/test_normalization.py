@@ -93,7 +93,7 @@ def test_every_stage_uses_the_normalization_of_the_checkpoint(
     finetune.run(job(scale, "finetune", tmp_path, epochs=1), data, policy, searched, final, metrics)
     export.run(policy, final, packed)
 
-    expected = measured(load_export(packed)[0], data, OWN)
+    expected = measured(load_export(packed), data, OWN)
     assert RunRecord.load(metrics).top1 == expected.top1
     assert evaluate_file("resnet20", data, final, policy) == expected
     assert evaluate_file("resnet20", data, packed, None) == expected

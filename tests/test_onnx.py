@@ -305,7 +305,7 @@ def trained_on_digits(bits: int, digits: Dataset) -> tuple[nn.Module, Policy]:
     )
     plain, spec = build_network("resnet20", 10, 1), get_spec("resnet20")
     train(plain, batches, epochs=6)
-    inputs = sample_inputs(plain, batches.first_images())
+    inputs = sample_inputs(plain, batches.first_batch()[0])
     policy = uniform_policy("resnet20", leaf_layers(plain), bits)
     model = quantized_network(plain, spec, policy)
     fit_intervals(quantized_layers(model), inputs)

@@ -54,7 +54,7 @@ def test_a_new_quantizer_is_one_object(halves: Quantizer, tmp_path: Path) -> Non
     model.train()(IMAGES).sum().backward()
     export(model.eval(), policy, tmp_path / "network.safetensors")
     with torch.no_grad():
-        again, _ = load(tmp_path / "network.safetensors")
+        again = load(tmp_path / "network.safetensors")
         assert torch.equal(again(IMAGES), model(IMAGES))
         weight = again.get_parameter("layer1.0.conv1.weight")
     assert torch.equal(2 * weight, (2 * weight).round())

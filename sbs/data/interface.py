@@ -39,14 +39,14 @@ class TrainingBatches(ABC):
         part._check()
         return part
 
-    def first_images(self) -> Tensor:
-        """The first batch of images (B, C, H, W), for instance to fit intervals on.
+    def first_batch(self) -> tuple[Tensor, Tensor]:
+        """The first batch: images (B, C, H, W) and labels (B,), for instance to fit intervals on.
 
         It is the whole batch in every process.
         """
         whole = copy.copy(self)
         whole._shared = False
-        return next(whole.epoch(0))[0]
+        return next(whole.epoch(0))
 
     def __len__(self) -> int:
         """Number of batches per epoch."""

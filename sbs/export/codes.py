@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from sbs.errors import SBSError
+from sbs.networks.eligible import Layer
+from sbs.nn.fixed_point import FixedPoint
+from sbs.nn.layers import QuantLayer
 from sbs.nn.quantizers import Quantizer, get_quantizer
 from sbs.policy import Policy
 from sbs.quantization.grid import WeightGrid
@@ -31,9 +35,23 @@ class Codes:
         return self.grid.decode(self.values)
 
 
-def layers_of(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Convolutions and linear layers by name, including the parametrized ones of DQ."""
-    return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+def layers_of(model: nn.Module) -> dict[str, Layer]:
+    """Layers of the network of a policy by name, including the parametrized ones of DQ.
+
+    Layers that surgery has left alone are not among them.
+    """
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, QuantLayer) or (isinstance(module, Layer) and _is_of_dq(module))
+    }
+
+
+def _is_of_dq(layer: nn.Module) -> bool:
+    return is_parametrized(layer, "weight") and isinstance(
+        layer.parametrizations.weight[0],  # type: ignore[union-attr,index]
+        FixedPoint,
+    )
 
 
 def weight_codes(model: nn.Module, policy: Policy) -> dict[str, Codes]:

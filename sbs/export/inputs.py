@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sbs.errors import SBSError
 from sbs.nn.fixed_point import FixedPoint
-from sbs.nn.layers import QuantConv2d, QuantLinear
+from sbs.nn.layers import QuantLayer
 from sbs.policy import FULL_PRECISION
 from sbs.quantization.peers import power_of_two
 from sbs.quantization.rounding import round_half_down
@@ -121,7 +121,7 @@ class FixedPointInput(InputQuantizer):
         return rounded * x.sign() if self.signed else rounded
 
 
-def input_of(name: str, layer: QuantConv2d | QuantLinear) -> InputQuantizer | None:
+def input_of(name: str, layer: QuantLayer) -> InputQuantizer | None:
     """The input's quantizer of a layer at fixed bitwidths; None if its input stays as it is.
 
     Raises:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from sbs.export.codes import Codes
 from sbs.export.inputs import InputQuantizer
-from sbs.export.twin import TwinConv2d, TwinLayer
+from sbs.export.twin import TwinLayer, TwinLinear
 
 BYTE = 8
 UNIT = 2.0**-24
@@ -77,7 +77,7 @@ class IntegerLayer:
         if self._layer.bias is None:
             return y
         bias = self._layer.bias.double()
-        shape = (-1, 1, 1) if isinstance(self._layer, nn.Conv2d) else (-1,)
+        shape = (-1, *[1] * (self._weights.dim() - 2))
         return y + (bias.abs() if magnitudes else bias).view(shape)
 
     def _sums(self, codes: Tensor, weights: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def has_integer_form(layer: nn.Module, codes: Codes | None) -> bool:
     """Whether inputs and weights of a layer are codes of at most 8 bits."""
     if not isinstance(layer, TwinLayer) or codes is None or layer.quantizer is None:
         return False
-    padded = isinstance(layer, nn.Conv2d) and (
+    padded = not isinstance(layer, TwinLinear) and (
         isinstance(layer.padding, str) or layer.padding_mode != "zeros"
     )
     return codes.grid.bits <= BYTE and _fits_a_byte(layer.quantizer) and not padded
@@ -117,7 +117,7 @@ def _fits_a_byte(quantizer: InputQuantizer) -> bool:
 def _session(layer: TwinLayer, *, signed: bool) -> onnxruntime.InferenceSession:
     x = ir.Value(name="x", type=ir.TensorType(ir.DataType.INT8 if signed else ir.DataType.UINT8))
     w = ir.Value(name="w", type=ir.TensorType(ir.DataType.UINT8))
-    if isinstance(layer, TwinConv2d):
+    if not isinstance(layer, TwinLinear):
         assert not isinstance(layer.padding, str)
         places: dict[str, int | Sequence[int]] = {
             "strides": layer.stride,

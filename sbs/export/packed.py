@@ -8,9 +8,11 @@ Other tensors, such as those of batch norms, are stored in single precision.
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,11 +21,12 @@ from torch import nn
 from sbs.config.settings import Normalization
 from sbs.errors import SBSError
 from sbs.export.codes import Codes, layers_of, weight_codes
-from sbs.networks import get_spec
+from sbs.networks import NetworkSpec, get_spec
 from sbs.nn.quantizers import get_quantizer
 from sbs.policy import Policy
 from sbs.quantization.grid import WeightGrid
 from sbs.quantization.packing import pack, unpack
+from sbs.registry.networks import networks
 from sbs.runtime.checkpoints import normalization_facts
 from sbs.runtime.tensor_files import FACTS, read_tensors, save_tensors
 from sbs.surgery.networks import quantized_network
@@ -79,8 +82,8 @@ def export(
     Args:
         model: network of :func:`sbs.surgery.networks.quantized_network`, with trained weights.
         policy: its policy.
-            path: file to write.
-            normalization: of the network's input images; None stores none.
+        path: file to write.
+        normalization: of the network's input images; None stores none.
 
     Raises:
         SBSError: weights are not on the grid of their bitwidth.
@@ -92,14 +95,12 @@ def export(
     tensors = {name + CODES: pack(one.values, one.grid.bits) for name, one in codes.items()}
     for name in codes:
         state.pop(quantizer.weight_key(name))
-    layers, spec = layers_of(model), get_spec(policy.network)
     packed = sum(words.nbytes for words in tensors.values())
     header = {
         "kind": KIND,
         "version": VERSION,
         "policy": policy.model_dump(mode="json"),
-        "classes": layers[spec.last_layer].weight.shape[0],
-        "in_channels": layers[spec.first_layer].weight.shape[1],
+        **_build_facts(model, policy),
         "layers": {name: asdict(grid) for name, grid in grids.items()},
     }
     save_tensors(tensors | state, path, header | normalization_facts(normalization))
@@ -107,21 +108,30 @@ def export(
     return Sizes(claimed, packed, path.stat().st_size)
 
 
-def load(path: Path) -> tuple[nn.Module, Policy]:
+def load(path: str | Path, plain: nn.Module | None = None) -> nn.Module:
     """Load the network of an exported file, for inference, with decoded weights.
 
+    Args:
+        path: file of :func:`export`.
+        plain: the network before compression, with any weights; not changed. Not needed for the
+            project's own networks.
+
     Raises:
-        SBSError: the file is missing, damaged, or was not written by :func:`export`.
+        SBSError: the file is missing, damaged, not written by :func:`export`, or of another
+            network.
     """
-    content = read(path)
-    return content.model, content.policy
+    return read(Path(path), plain).model
 
 
-def read(path: Path) -> Content:
+def read(path: Path, plain: nn.Module | None = None) -> Content:
     """Read an exported file: its network as from :func:`load`, and what the weights were made of.
 
+    Args:
+        path: as above.
+        plain: as above.
+
     Raises:
-        SBSError: the file is missing, damaged, or was not written by :func:`export`.
+        SBSError: as above.
     """
     header, tensors = read_tensors(path, "export", REMEDY)
     if header.get("kind") != KIND:
@@ -132,9 +142,7 @@ def read(path: Path) -> Content:
         )
     try:
         policy = Policy.model_validate(header["policy"])
-        spec = get_spec(policy.network)
-        plain = spec.build(header["classes"], header["in_channels"])
-        model = quantized_network(plain, spec, policy)
+        model = _network(path, header, policy, plain)
         layers, quantizer = layers_of(model), get_quantizer(policy.quantizer)
         codes: dict[str, Codes] = {}
         for name, fields in header["layers"].items():
@@ -147,6 +155,32 @@ def read(path: Path) -> Content:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise SBSError(f"{path}: damaged export ({error}); {REMEDY}") from error
     return Content(model.eval(), policy, codes)
+
+
+def _build_facts(model: nn.Module, policy: Policy) -> dict[str, int]:
+    """What building the network takes besides its name; nothing for a network without one."""
+    if policy.network not in networks():
+        return {}
+    layers, spec = layers_of(model), get_spec(policy.network)
+    return {
+        "classes": layers[spec.last_layer].weight.shape[0],
+        "in_channels": layers[spec.first_layer].weight.shape[1],
+    }
+
+
+def _network(
+    path: Path, header: dict[str, Any], policy: Policy, plain: nn.Module | None
+) -> nn.Module:
+    """The network of the policy, with any weights."""
+    if plain is not None:
+        return quantized_network(copy.deepcopy(plain).cpu(), NetworkSpec(policy.network), policy)
+    if policy.network not in networks():
+        raise SBSError(
+            f"{path}: {policy.network} is no network of this project; give the network before "
+            "compression too: sbs.load(path, model)"
+        )
+    spec = get_spec(policy.network)
+    return quantized_network(spec.build(header["classes"], header["in_channels"]), spec, policy)
 
 
 def is_export(path: Path) -> bool:

@@ -18,11 +18,26 @@ from torch import Tensor, fx, nn
 from sbs.errors import SBSError
 from sbs.export.codes import Codes, layers_of
 from sbs.export.inputs import InputQuantizer, fixed_point_input, input_of
+from sbs.networks.eligible import Layer
 from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.fixed_point import DQReLU
 from sbs.nn.joined import normalized_and_quantized
-from sbs.nn.layers import QuantConv2d, QuantLinear
+from sbs.nn.layers import QuantLayer
 from sbs.nn.quantizers.dq import input_quantizer
+
+
+class TwinConv1d(nn.Conv1d):
+    """Convolution of signals, as below."""
+
+    quantizer: InputQuantizer | None
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """Outputs from inputs that are quantized already; shapes as below."""
+        return super().forward(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, L) to (N, filters, L')."""
+        return self.multiply(x if self.quantizer is None else self.quantizer(x))
 
 
 class TwinConv2d(nn.Conv2d):
@@ -53,7 +68,7 @@ class TwinLinear(nn.Linear):
         return self.multiply(x if self.quantizer is None else self.quantizer(x))
 
 
-TwinLayer = TwinConv2d | TwinLinear
+TwinLayer = TwinConv1d | TwinConv2d | TwinLinear
 
 
 @torch.no_grad()
@@ -107,8 +122,8 @@ def _unjoin(module: fx.GraphModule) -> None:
     module.recompile()
 
 
-def _plain_layer(name: str, layer: nn.Conv2d | nn.Linear, weight: Tensor) -> TwinLayer:
-    if isinstance(layer, QuantConv2d | QuantLinear):
+def _plain_layer(name: str, layer: Layer, weight: Tensor) -> TwinLayer:
+    if isinstance(layer, QuantLayer):
         if layer.weight_gate is not None or layer.filter_gate is not None:
             raise SBSError(f"{name}: has gates; export the network of a policy, not of a search")
         quantizer = input_of(name, layer)
@@ -120,7 +135,8 @@ def _plain_layer(name: str, layer: nn.Conv2d | nn.Linear, weight: Tensor) -> Twi
     if isinstance(layer, nn.Linear):
         new = TwinLinear(layer.in_features, layer.out_features, bias=bias, device="meta")
     else:
-        new = TwinConv2d(
+        kind = TwinConv1d if isinstance(layer, nn.Conv1d) else TwinConv2d
+        new = kind(
             layer.in_channels,
             layer.out_channels,
             layer.kernel_size,  # type: ignore[arg-type]

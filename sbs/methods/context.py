@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from pydantic import BaseModel
@@ -22,10 +22,21 @@ from sbs.networks import NetworkSpec
 from sbs.policy import Policy
 from sbs.registry.methods import Method
 from sbs.runtime.progress import Reporter
+from sbs.surgery.intervals import InputSample, sample_inputs_of
+from sbs.training.batch import Batch
 from sbs.training.loop import Batches, Task, fit
+from sbs.training.recipe import Recipe
 from sbs.training.state import Progression
 
 S = TypeVar("S", bound=BaseModel)
+
+
+class SearchBatches(Batches, Protocol):
+    """Training batches of a search."""
+
+    def first_batch(self) -> Batch:
+        """The first batch, for instance to fit intervals on."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -48,13 +59,14 @@ class SearchContext:
         identity: digests of everything that decides the result.
         reporter: writes the progress.
         image: shape (C, H, W) of an image.
+        recipe: loss, optimizer and schedule of the weights.
     """
 
     method: Method
     spec: NetworkSpec
     model: nn.Module
     shapes: tuple[LayerShape, ...]
-    make_batches: Callable[[int], TrainingBatches]
+    make_batches: Callable[[int], SearchBatches]
     settings: SearchSettings
     sections: Mapping[str, BaseModel]
     lowest_bits: int
@@ -65,11 +77,28 @@ class SearchContext:
     identity: dict[str, Any]
     reporter: Reporter
     image: tuple[int, ...]
+    recipe: Recipe = field(default_factory=Recipe)
 
     @cached_property
-    def batches(self) -> TrainingBatches:
+    def batches(self) -> SearchBatches:
         """Training batches with the batch size of the search."""
         return self.make_batches(self.settings.batch_size)
+
+    @property
+    def image_batches(self) -> TrainingBatches:
+        """The same, of a dataset that can be divided.
+
+        Raises:
+            SBSError: they come from a data loader.
+        """
+        if not isinstance(self.batches, TrainingBatches):
+            raise SBSError(f"{self.method.label} divides the training images; give it a dataset")
+        return self.batches
+
+    def sampled_inputs(self) -> dict[str, InputSample]:
+        """A sample of each layer's input in the plain network, from the first batch."""
+        batch = self.batches.first_batch()
+        return sample_inputs_of(self.model, lambda twin: self.recipe.objective(twin, batch))
 
     def section(self, kind: type[S]) -> S:
         """The method's own section of type ``kind``.
@@ -116,6 +145,7 @@ class SearchContext:
             resume=self.resume,
             identity=self.identity,
             reporter=self.reporter,
+            schedule=self.recipe.schedule,
         )
 
     def exact_cost(self) -> Callable[[Policy], float]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import fx, nn
 
 from sbs.errors import SBSError
+from sbs.nn.joined import normalized_and_quantized
 
 
 class Tracer(fx.Tracer):
@@ -21,7 +22,8 @@ class Tracer(fx.Tracer):
     """
 
     def __init__(self, leaves: tuple[type[nn.Module], ...] = ()) -> None:
-        super().__init__()
+        # A pickled network of a policy is traced once more when it is loaded.
+        super().__init__(autowrap_functions=(normalized_and_quantized,))
         self._leaves = leaves
         self.opaque: dict[str, str] = {}
 

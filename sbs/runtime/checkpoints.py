@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,10 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
     ):
         if names:
             raise SBSError(f"{source}: {what} {names[0]!r}: not weights of this network")
-    model.load_state_dict(dict(state), strict=False)
+    # Some networks ask for the version of their layout; names and shapes are those of this one.
+    found = OrderedDict(state)
+    found._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(found, strict=False)
 
 
 def obtain(checkpoint: Checkpoint, cache: Path) -> Path:

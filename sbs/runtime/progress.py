@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -40,6 +40,21 @@ class Reporter:
             yield from bar.track(
                 batches, total=total, description=f"{self.title} epoch {epoch + 1}/{epochs}"
             )
+
+    def epoch(self, summary: Mapping[str, Any], epochs: int, model: object) -> None:
+        """Report the end of an epoch.
+
+        Args:
+            summary: its number, counted from 1, its mean loss and seconds, and numbers of the task.
+            epochs: number of epochs.
+            model: the network in training.
+        """
+        rest = [
+            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in summary.items()
+            if key != "epoch"
+        ]
+        self.line(f"epoch {summary['epoch']}/{epochs} " + " ".join(rest))
 
     def line(self, text: str) -> None:
         """Write one line immediately."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sbs.runtime import checkpoints
 from sbs.runtime.device import choose_device
 from sbs.stages.recording import finish_trained
 from sbs.stages.stage_run import Job, StageRun
-from sbs.surgery.intervals import fit_intervals, sample_inputs
+from sbs.surgery.intervals import fit_intervals, sample_inputs_of
 from sbs.surgery.networks import plain_state, quantized_layers, quantized_network, split_intervals
 from sbs.training.classification import Classification
 from sbs.training.evaluation import Accuracy, evaluate
@@ -37,7 +38,7 @@ def run(job: Job, data: Path, policy: Path, start: Path, weights: Path, record: 
     needed = method(job.method).finetunes
     images = None
     if needed and settings.fit_intervals:
-        images = stage.train_batches(settings.batch_size).first_images()
+        images, _ = stage.train_batches(settings.batch_size).first_batch()
     model = stage.to_device(with_weights(stage.model, stage.spec, chosen, start, fit_on=images))
     progression = Progression()
     if needed:
@@ -73,7 +74,7 @@ def evaluate_file(network: str, data: Path, weights: Path, policy: Path | None) 
 
 def _network(network: str, dataset: Dataset, weights: Path, policy: Path | None) -> nn.Module:
     if is_export(weights):
-        return load_export(weights)[0]
+        return load_export(weights)
     spec = get_spec(network)
     model = spec.build(dataset.classes, dataset.image[0])
     if policy is not None:
@@ -101,19 +102,44 @@ def with_weights(
             unpruned weights. None: take the intervals of ``start``, or 1.
     """
     state = checkpoints.read_weights(start)
+    if fit_on is None:
+        return with_state(model, spec, policy, state, str(start))
+    images = fit_on.cpu()
+    return with_state(model, spec, policy, state, str(start), fit_by=lambda plain: plain(images))
+
+
+def with_state(
+    model: nn.Module,
+    spec: NetworkSpec,
+    policy: Policy,
+    state: dict[str, Tensor],
+    source: str,
+    *,
+    fit_by: Callable[[nn.Module], object] | None = None,
+) -> nn.Module:
+    """Like :func:`with_weights`, for weights that are at hand.
+
+    Args:
+        model: the plain network.
+        spec: description of the network.
+        policy: bitwidths and kept filters.
+        state: unpruned weights, or weights of the compressed network itself.
+        source: where they are from, for messages.
+        fit_by: runs the plain network on a batch, to fit the intervals on.
+    """
     if get_quantizer(policy.quantizer).own_layout:
         model = quantized_network(model, spec, policy)
-        checkpoints.load_into(model, state, str(start))
+        checkpoints.load_into(model, state, source)
         return model
     plain, intervals = split_intervals(state)
     own = model.state_dict()
     unpruned = all(own[name].shape == plain[name].shape for name in own.keys() & plain.keys())
     if unpruned:
-        checkpoints.load_into(model, plain, str(start))
-    inputs = None if fit_on is None else sample_inputs(model, fit_on.cpu())
+        checkpoints.load_into(model, plain, source)
+    inputs = None if fit_by is None else sample_inputs_of(model, fit_by)
     model = quantized_network(model, spec, policy)
     rest = intervals if unpruned else state
-    checkpoints.load_into(model, model.state_dict() | rest, str(start))
+    checkpoints.load_into(model, model.state_dict() | rest, source)
     if inputs is not None:
         fit_intervals(quantized_layers(model), inputs)
     return model

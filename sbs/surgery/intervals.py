@@ -35,8 +35,21 @@ class InputSample:
     peak: float
 
 
-@torch.no_grad()
 def sample_inputs(model: nn.Module, images: Tensor, size: int = SAMPLE) -> dict[str, InputSample]:
+    """Like :func:`sample_inputs_of`, of a network whose only input is a batch of images.
+
+    Args:
+        model: the plain network; not changed.
+        images: a batch (N, C, H, W).
+        size: values per layer.
+    """
+    return sample_inputs_of(model, lambda twin: twin(images), size)
+
+
+@torch.no_grad()
+def sample_inputs_of(
+    model: nn.Module, run: Callable[[nn.Module], object], size: int = SAMPLE
+) -> dict[str, InputSample]:
     """Run a plain network on one batch; return a sample of each layer's input, by layer name.
 
     Batch norms use the statistics of the batch: after a search, the running ones belong to
@@ -44,7 +57,7 @@ def sample_inputs(model: nn.Module, images: Tensor, size: int = SAMPLE) -> dict[
 
     Args:
         model: the plain network; not changed.
-        images: a batch (N, C, H, W).
+        run: runs a copy of it on the batch.
         size: values per layer.
     """
     twin = copy.deepcopy(model).train()
@@ -55,7 +68,7 @@ def sample_inputs(model: nn.Module, images: Tensor, size: int = SAMPLE) -> dict[
 
     for name, layer in leaf_layers(twin).items():
         layer.register_forward_pre_hook(partial(note, name))
-    twin(images)
+    run(twin)
     return samples
 
 

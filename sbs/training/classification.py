@@ -1,4 +1,4 @@
-"""Training with cross-entropy only: pretraining, and fine-tuning at a policy's bitwidths."""
+"""Training with the loss only: pretraining, and fine-tuning at a policy's bitwidths."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from sbs.config.settings import TrainSettings
-from sbs.training.loop import sgd
+from sbs.training.batch import Batch
+from sbs.training.recipe import Recipe
 
 
 class Classification:
-    """Cross-entropy training as a task of :func:`sbs.training.loop.fit`."""
+    """Training without a cost term as a task of :func:`sbs.training.loop.fit`."""
 
-    def __init__(self, model: nn.Module, settings: TrainSettings) -> None:
-        self.model = model
-        self.optimizers: Sequence[Optimizer] = [
-            sgd([{"params": list(model.parameters())}], settings)
-        ]
+    def __init__(
+        self, model: nn.Module, settings: TrainSettings, recipe: Recipe | None = None
+    ) -> None:
+        self.model, self._recipe = model, recipe or Recipe()
+        groups = [{"params": list(model.parameters())}]
+        self.optimizers: Sequence[Optimizer] = [self._recipe.optimizer(groups, settings)]
 
     def before_forward(self, iteration: int) -> None:
         """Do nothing."""
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of one batch."""
-        return F.cross_entropy(self.model(images).float(), labels)
+    def loss(self, batch: Batch) -> Tensor:
+        """The recipe's objective, cross-entropy by default."""
+        return self._recipe.objective(self.model, batch)
 
     def epoch_summary(self) -> dict[str, float]:
         """Nothing to add to the loss."""

@@ -6,7 +6,6 @@ The state is written atomically after every epoch. All random choices of an epoc
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -16,7 +15,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
 from sbs.config.settings import RuntimeSettings, TrainSettings
 from sbs.errors import SBSError
@@ -24,7 +23,9 @@ from sbs.runtime import processes
 from sbs.runtime.device import autocast, synchronize
 from sbs.runtime.progress import Reporter
 from sbs.runtime.seeding import derive_seed, seed_everything
-from sbs.training.spread import mean_images, parts, spread, without_average
+from sbs.training.batch import Batch, parts, size_of
+from sbs.training.recipe import Schedule, learning_rate_factor
+from sbs.training.spread import mean_size, spread, without_average
 from sbs.training.state import Progression, read_state, training_lock, write_state
 
 
@@ -33,8 +34,8 @@ class Batches(Protocol):
 
     def __len__(self) -> int: ...
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, C, H, W) and labels (B,) of epoch number ``epoch``."""
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of epoch number ``epoch``, on the device."""
         ...
 
 
@@ -48,8 +49,8 @@ class Task(Protocol):
     model: nn.Module
     optimizers: Sequence[Optimizer]
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Loss of one batch, a scalar."""
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean loss of one batch, a scalar."""
         ...
 
     def before_forward(self, iteration: int) -> None:
@@ -69,35 +70,6 @@ class Task(Protocol):
         ...
 
 
-def sgd(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
-    """SGD as in section 4.2; ``groups`` can override learning rate and weight decay."""
-    for group in groups:
-        group.setdefault("lr", settings.learning_rate)
-        group["initial_lr"] = group["lr"]
-    return SGD(
-        groups,
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov and settings.momentum > 0,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-
-
-def learning_rate_factor(settings: TrainSettings, progress: float) -> float:
-    """Learning rate divided by its initial value.
-
-    Args:
-        settings: settings with the schedule.
-        progress: finished epochs, with fraction: the cosine schedule changes at every step.
-    """
-    if settings.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress / settings.epochs))
-    if settings.schedule == "steps":
-        return 0.1 ** sum(progress >= milestone for milestone in settings.milestones)
-    return 1.0
-
-
 def fit(
     task: Task,
     batches: Batches,
@@ -109,12 +81,13 @@ def fit(
     resume: Path,
     identity: dict[str, Any],
     reporter: Reporter,
+    schedule: Schedule = learning_rate_factor,
 ) -> Progression:
     """Train ``task`` to the end of its schedule; resume from the state in ``resume``, if any.
 
     Args:
         task: model, optimizers and loss.
-        batches: training images.
+        batches: training batches.
         train: training settings with the schedule.
         runtime: precision.
         device: device of the model and the batches.
@@ -123,6 +96,7 @@ def fit(
         identity: everything that decides the result (settings, digests of data and inputs). A state
             with another identity is not used.
         reporter: writes the progress.
+        schedule: how the learning rate falls.
 
     Raises:
         SBSError: the loss is not finite, or another process trains in ``resume``.
@@ -133,7 +107,7 @@ def fit(
         for epoch in range(progression.epoch, train.epochs):
             started = time.perf_counter()
             seed_everything(derive_seed(seed, "epoch", epoch))
-            run = _Epoch(task, loss_of, train, runtime, device, seed, epoch)
+            run = _Epoch(task, loss_of, train, runtime, device, seed, epoch, schedule)
             losses = run.train(batches, reporter)
             processes.equalize(list(task.model.buffers()))
             synchronize(device)
@@ -145,7 +119,7 @@ def fit(
             progression.seconds += seconds
             progression.epoch = epoch + 1
             _save(task, resume, identity, progression)
-            reporter.line(_line(summary, train.epochs))
+            reporter.epoch(summary, train.epochs, task.model)
     return progression
 
 
@@ -156,8 +130,8 @@ class _Loss(nn.Module):
         super().__init__()
         self.model, self._task = task.model, task
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        return self._task.loss(images, labels)
+    def forward(self, batch: Batch) -> Tensor:
+        return self._task.loss(batch)
 
 
 @dataclass(frozen=True)
@@ -171,6 +145,7 @@ class _Epoch:
     device: torch.device
     seed: int
     epoch: int
+    schedule: Schedule
 
     def train(self, batches: Batches, reporter: Reporter) -> Tensor:
         """Train on all batches; return the loss of each, (steps)."""
@@ -178,24 +153,24 @@ class _Epoch:
         losses = torch.empty(steps, device=self.device)
         self.task.model.train()
         shown = reporter.steps(batches.epoch(self.epoch), steps, self.epoch, self.settings.epochs)
-        for step, (images, labels) in enumerate(shown):
-            factor = learning_rate_factor(self.settings, self.epoch + step / steps)
+        for step, batch in enumerate(shown):
+            factor = self.schedule(self.settings, self.epoch + step / steps)
             for optimizer in self.task.optimizers:
                 for group in optimizer.param_groups:
                     if "initial_lr" in group:  # other groups keep their rate
                         group["lr"] = group["initial_lr"] * factor
                 optimizer.zero_grad(set_to_none=True)
-            losses[step] = self._add_gradients(images, labels, self.epoch * steps + step)
+            losses[step] = self._add_gradients(batch, self.epoch * steps + step)
             for optimizer in self.task.optimizers:
                 optimizer.step()
         return processes.total(losses) / processes.count()
 
-    def _add_gradients(self, images: Tensor, labels: Tensor, iteration: int) -> Tensor:
+    def _add_gradients(self, batch: Batch, iteration: int) -> Tensor:
         """Gradients of the mean loss of a batch; return this process's part of it."""
-        whole = mean_images(labels)
+        whole = mean_size(batch, self.device)
         losses = []
-        pending = min(self.runtime.accumulation, len(labels))
-        for some, their_labels in parts(images, labels, pending):
+        pending = min(self.runtime.accumulation, size_of(batch))
+        for some in parts(batch, pending):
             pending -= 1
             self.task.before_forward(iteration)
             with without_average(self.loss_of) if pending else nullcontext():
@@ -203,7 +178,7 @@ class _Epoch:
                     autocast(self.runtime, self.device),
                     processes.own_noise(self.device, self.seed, iteration, pending),
                 ):
-                    loss = self.loss_of(some, their_labels) * (len(their_labels) / whole)
+                    loss = self.loss_of(some) * (size_of(some) / whole)
                 loss.backward()
             losses.append(loss.detach())
         return torch.stack(losses).sum()
@@ -239,12 +214,3 @@ def _resume(task: Task, resume: Path, identity: dict[str, Any], reporter: Report
             optimizer.load_state_dict(saved)
         task.load_state_dict(content["task"])
     return progression
-
-
-def _line(summary: dict[str, Any], epochs: int) -> str:
-    rest = [
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in summary.items()
-        if key != "epoch"
-    ]
-    return f"epoch {summary['epoch']}/{epochs} " + " ".join(rest)

@@ -1,8 +1,7 @@
-"""Training that is spread over the processes of a job, and over parts of a batch."""
+"""Training that is spread over the processes of a job."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sbs.config.settings import RuntimeSettings
 from sbs.nn.batch_norm import share_statistics
 from sbs.runtime import processes
+from sbs.training.batch import Batch, size_of
 
 
 def spread(module: nn.Module, runtime: RuntimeSettings, device: torch.device) -> nn.Module:
@@ -43,24 +43,19 @@ def without_average(module: nn.Module) -> AbstractContextManager[None]:
     return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
 
-def parts(images: Tensor, labels: Tensor, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """A batch in at most ``number`` parts of nearly equal size."""
-    number = min(number, len(labels))
-    return zip(images.tensor_split(number), labels.tensor_split(number), strict=True)
+def mean_size(batch: Batch, device: torch.device) -> Tensor | int:
+    """Items of a batch that a process has on average.
 
-
-def mean_images(labels: Tensor) -> Tensor | int:
-    """Images of a batch that a process has on average.
-
-    A process weighs the mean loss of some of its images by their number over this one. Then the
+    A process weighs the mean loss of some of its items by their number over this one. Then the
     average over the processes, of the sum over the parts, is the mean over the whole batch.
     """
+    size = size_of(batch)
     if processes.count() == 1:
-        return len(labels)
-    own = torch.full((), len(labels), device=labels.device)
+        return size
+    own = torch.full((), size, device=device)
     return processes.total(own) / processes.count()
 
 
-def weight(labels: Tensor) -> Tensor | float:
-    """Weight of the mean loss of this process's whole share, see :func:`mean_images`."""
-    return len(labels) / mean_images(labels)
+def weight(batch: Batch, device: torch.device) -> Tensor | float:
+    """Weight of the mean loss of this process's whole share, see :func:`mean_size`."""
+    return size_of(batch) / mean_size(batch, device)

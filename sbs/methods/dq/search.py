@@ -26,7 +26,8 @@ from sbs.policy import FULL_PRECISION, LayerPolicy, Policy
 from sbs.surgery.dq import fit_steps, kilobytes, layer_bits, quantizers
 from sbs.surgery.intervals import InputSample, sample_inputs, sample_rectified
 from sbs.surgery.networks import plain_state
-from sbs.training.loop import sgd
+from sbs.training.batch import Batch, size_of
+from sbs.training.recipe import cross_entropy, sgd
 
 FIRST_BITS = 8
 """The image is not quantized further; it already has 8 bits."""
@@ -68,7 +69,7 @@ def _start(context: SearchContext, settings: DQSettings) -> nn.Module:
 
 def _samples(context: SearchContext, settings: DQSettings) -> dict[str, InputSample]:
     """Samples of what the quantizers of activations will read, from the plain network."""
-    images = context.make_batches(settings.batch_size).first_images()
+    images, _ = context.make_batches(settings.batch_size).first_batch()
     return sample_rectified(context.model, images) | sample_inputs(context.model, images)
 
 
@@ -94,13 +95,13 @@ class DQTask:
         for quantizer in quantizers(self.model):
             quantizer.project()
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy plus ``λ relu(S - S_0)^2`` for weights and for activations.
 
         S_0 is the allowed size minus a margin; the square pulls S only from above.
         """
-        entropy = F.cross_entropy(self.model(images).float(), labels)
-        self._batch = len(images)
+        entropy = cross_entropy(self.model, batch)
+        self._batch = size_of(batch)
         total = entropy
         for weights, penalty in (
             (True, self.settings.weight_penalty),

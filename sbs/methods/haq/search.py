@@ -121,9 +121,9 @@ class Proposals:
         """Choose the images, calibrate, and measure the full-precision accuracy on the images."""
         self.context, self.settings = context, settings
         generator = torch.Generator().manual_seed(derive_seed(context.seed, "images"))
-        order = torch.randperm(context.batches.images, generator=generator)
-        self.batches = context.batches.part(order[: settings.images])
-        images = self.batches.first_images()
+        order = torch.randperm(context.image_batches.images, generator=generator)
+        self.batches = context.image_batches.part(order[: settings.images])
+        images, _ = self.batches.first_batch()
         signed = context.spec.signed_inputs(context.model)
         self.calibration = Calibration(context.model, images, signed)
         self.full_accuracy = self._accuracy_of_full_precision()
@@ -164,11 +164,12 @@ class Proposals:
             fused=True,
         )
         hits = torch.zeros((), dtype=torch.long, device=device)
-        for images, labels in self.batches.epoch(0):
+        for batch in self.batches.epoch(0):
+            images, labels = batch
             optimizer.zero_grad(set_to_none=True)
             with autocast(self.context.runtime, device):
                 logits: Tensor = network(images).float()
-            loss = F.cross_entropy(logits, labels) * weight(labels)
+            loss = F.cross_entropy(logits, labels) * weight(batch, device)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             hits += (logits.argmax(1) == labels).sum()

@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from sbs.config.settings import SearchSettings
@@ -29,7 +28,8 @@ from sbs.methods.multipath import MultipathSettings
 from sbs.methods.multipath.space import MultiPathSpace
 from sbs.methods.penalty import FixedPenalty, SteeredPenalty
 from sbs.runtime.seeding import derive_seed
-from sbs.training.loop import sgd
+from sbs.training.batch import Batch
+from sbs.training.recipe import cross_entropy, sgd
 
 
 def search(context: SearchContext) -> SearchResult:
@@ -135,9 +135,9 @@ class MultiPathTask:
         progress = self._iteration / (self.settings.epochs * self.epoch_steps)
         return float(first * (last / first) ** progress)
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy; for the logits plus λ times the log of the expected cost."""
-        entropy = F.cross_entropy(self.model(images).float(), labels)
+        entropy = cross_entropy(self.model, batch)
         if not self.trains_logits:
             return entropy
         likely = self.space.expected_cost(self.space.probabilities())
@@ -185,8 +185,8 @@ class MultiPathTask:
 
 def _split(context: SearchContext, weight_share: float) -> tuple[TrainingBatches, TrainingBatches]:
     """Training images for weights and for logits; a random split that depends on the seed."""
-    images = context.batches.images
+    images = context.image_batches.images
     generator = torch.Generator().manual_seed(derive_seed(context.seed, "split"))
     order = torch.randperm(images, generator=generator)
     cut = round(weight_share * images)
-    return context.batches.part(order[:cut]), context.batches.part(order[cut:])
+    return context.image_batches.part(order[:cut]), context.image_batches.part(order[cut:])

@@ -17,7 +17,7 @@ from sbs.policy import ENDS_BITS, Bitwidths, LayerPolicy, Policy
 from sbs.registry.costs import cost_model
 from sbs.runtime import processes
 from sbs.runtime.seeding import derive_seed
-from sbs.surgery.intervals import fit_intervals, fit_paths, sample_inputs
+from sbs.surgery.intervals import fit_intervals, fit_paths
 from sbs.surgery.layers import layer_options
 from sbs.surgery.networks import plain_state, quantized_layers, quantized_network
 
@@ -36,7 +36,7 @@ class MultiPathSpace:
         ends = context.uniform_policy(ENDS_BITS).model_copy(update={"quantizer": quantizer})
         inputs = None
         if context.settings.interval_bits is not None:
-            inputs = sample_inputs(context.model, context.batches.first_images())
+            inputs = context.sampled_inputs()
         plain = {
             name: layer
             for name, layer in context.model.named_modules()

@@ -24,7 +24,7 @@ from sbs.runtime.device import autocast, synchronize
 from sbs.runtime.seeding import derive_seed
 from sbs.surgery.intervals import fit_intervals, sample_inputs
 from sbs.surgery.networks import quantized_layers, quantized_network
-from sbs.training.loop import learning_rate_factor, sgd
+from sbs.training.recipe import cross_entropy, learning_rate_factor, sgd
 from sbs.training.spread import spread, weight
 
 INTERVAL = {"weight_bits": "weight_interval", "activation_bits": "activation_interval"}
@@ -49,7 +49,7 @@ class Meter:
             SBSError: no training images would be left to train on.
         """
         self.context, self.settings = context, settings
-        images = context.batches.images
+        images = context.image_batches.images
         if settings.images >= images:
             raise SBSError(
                 f"sensitivity.images: {settings.images} of {images} training images are set "
@@ -57,9 +57,9 @@ class Meter:
             )
         generator = torch.Generator().manual_seed(derive_seed(context.seed, "set aside"))
         order = torch.randperm(images, generator=generator)
-        self.aside = context.batches.part(order[: settings.images])
-        self.training = context.batches.part(order[settings.images :])
-        self._inputs = sample_inputs(context.model, self.training.first_images())
+        self.aside = context.image_batches.part(order[: settings.images])
+        self.training = context.image_batches.part(order[settings.images :])
+        self._inputs = sample_inputs(context.model, self.training.first_batch()[0])
         self._base_bits, self._base = 0, dict[str, Tensor]()
 
     def policy(self, bits: int, lowered: Lowered | None) -> Policy:
@@ -115,13 +115,13 @@ class Meter:
         schedule = self._schedule()
         optimizer = sgd([{"params": list(model.parameters())}], schedule)
         network = spread(model, context.runtime, context.device)
-        for step, (images, labels) in enumerate(_first(steps, self.training)):
+        for step, batch in enumerate(_first(steps, self.training)):
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * learning_rate_factor(schedule, step / steps)
             optimizer.zero_grad(set_to_none=True)
             with autocast(context.runtime, context.device):
-                loss = F.cross_entropy(network(images).float(), labels)
-            loss = loss * weight(labels)
+                loss = cross_entropy(network, batch)
+            loss = loss * weight(batch, context.device)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         synchronize(context.device)

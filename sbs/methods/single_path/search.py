@@ -14,7 +14,7 @@ from sbs.methods.single_path.landing import Landing, land
 from sbs.methods.single_path.task import GateCost, SearchTask, penalty_of
 from sbs.policy import FULL_PRECISION, Policy
 from sbs.registry.costs import cost_model
-from sbs.surgery.intervals import fit_intervals, sample_inputs
+from sbs.surgery.intervals import fit_intervals
 from sbs.surgery.networks import plain_state
 from sbs.surgery.search import GateState, SearchSpace, search_network
 
@@ -69,7 +69,7 @@ def search_in(
     exact: GateCost = cost
     if not cost_model(settings.resource).closed_form:
         exact = _exact(space, cost_of, context.device)
-    task = SearchTask(space, cost, exact, penalty, settings, steps)
+    task = SearchTask(space, cost, exact, penalty, settings, steps, context.recipe)
     progression = context.fit(task)
     found = task.shares.policy()
     landing = Landing(found, 0) if target is None else land(task.shares, target, cost_of)
@@ -102,7 +102,7 @@ def build_space(context: SearchContext, *, quantize: bool, prune: bool) -> Searc
     settings = context.settings
     inputs = None
     if quantize and settings.interval_bits is not None:
-        inputs = sample_inputs(context.model, context.batches.first_images())
+        inputs = context.sampled_inputs()
     highest = settings.bitwidths[-1] if quantize else FULL_PRECISION
     space = search_network(
         context.model,

@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
 from sbs.config.settings import SearchSettings
@@ -15,7 +14,8 @@ from sbs.methods.penalty import FixedPenalty, SteeredPenalty
 from sbs.methods.single_path.shares import OpenShares
 from sbs.runtime import processes
 from sbs.surgery.search import GateState, SearchSpace
-from sbs.training.loop import sgd
+from sbs.training.batch import Batch
+from sbs.training.recipe import Recipe
 from sbs.training.spread import weight
 
 GateCost: TypeAlias = Callable[[GateState], Tensor]
@@ -42,6 +42,7 @@ class SearchTask:
         penalty: FixedPenalty | SteeredPenalty,
         settings: SearchSettings,
         steps: int,
+        recipe: Recipe | None = None,
     ) -> None:
         """Set up the optimizers.
 
@@ -52,7 +53,9 @@ class SearchTask:
             penalty: λ.
             settings: learning rates and alternation.
             steps: iterations of the whole search.
+            recipe: loss, and optimizer of the weights; None: those of the paper.
         """
+        self._recipe = recipe or Recipe()
         self.space, self.model, self.cost, self.exact = space, space.model, cost, exact
         self.penalty = penalty
         self.settings, self.steps = settings, steps
@@ -60,7 +63,9 @@ class SearchTask:
         sides = _thresholds(space)
         self._weight_side = sides["weight_bits"] + sides["filters"]
         self._activation_side = sides["activation_bits"]
-        self.optimizers: Sequence[Optimizer] = _optimizers(self.model, sides, settings)
+        self.optimizers: Sequence[Optimizer] = _optimizers(
+            self.model, sides, settings, self._recipe
+        )
         self.shares = OpenShares(space, settings.share_window * steps)
         self.settled = False
         self._iteration, self._noted = 0, -1
@@ -78,14 +83,14 @@ class SearchTask:
             for parameter in parameters:
                 parameter.requires_grad_(turn or not self.settings.alternating)
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Eq. 13: cross-entropy plus λ log R(α)."""
-        entropy = F.cross_entropy(self.model(images).float(), labels)
+    def loss(self, batch: Batch) -> Tensor:
+        """Eq. 13: cross-entropy, or the recipe's objective, plus λ log R(α)."""
+        entropy = self._recipe.objective(self.model, batch)
         state = self.space.state()
         cost = self.cost(state)
         if self._iteration != self._noted:  # else it is another part of the same batch
             self._noted = self._iteration
-            self._follow(entropy.detach() * weight(labels), cost.detach(), state)
+            self._follow(entropy.detach() * weight(batch, entropy.device), cost.detach(), state)
         return entropy + (self._last["penalty"] * cost.log()).to(entropy.dtype)
 
     def _follow(self, entropy: Tensor, cost: Tensor, state: GateState) -> None:
@@ -157,7 +162,10 @@ def _thresholds(space: SearchSpace) -> dict[str, list[nn.Parameter]]:
 
 
 def _optimizers(
-    model: nn.Module, sides: dict[str, list[nn.Parameter]], settings: SearchSettings
+    model: nn.Module,
+    sides: dict[str, list[nn.Parameter]],
+    settings: SearchSettings,
+    recipe: Recipe,
 ) -> list[Optimizer]:
     """One for weights and intervals, and one for thresholds, at their own constant rates."""
     gated = {id(parameter) for side in sides.values() for parameter in side}
@@ -174,7 +182,7 @@ def _optimizers(
         thresholds = Adam(groups, betas=(momentum, ADAM_MEMORY))
     else:
         thresholds = SGD(groups, momentum=momentum, nesterov=settings.nesterov and momentum > 0)
-    return [sgd([{"params": others}], settings), thresholds]
+    return [recipe.optimizer([{"params": others}], settings), thresholds]
 
 
 def penalty_of(

@@ -101,7 +101,7 @@ def _finetuned(
     space.freeze(policy)
     settings = context.settings.model_copy(update={"epochs": epochs})
     between = replace(context, resume=context.resume / "between")
-    return between.fit(Classification(space.model, settings), settings)
+    return between.fit(Classification(space.model, settings, context.recipe), settings)
 
 
 def _second_space(context: SearchContext, state: dict[str, Tensor]) -> SearchSpace:

@@ -1,0 +1,1 @@
+"""Compress anybody's network in one call: search, fine-tune, and a result to take away."""

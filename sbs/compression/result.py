@@ -1,0 +1,135 @@
+"""The result of a compression."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from sbs.compression.goal import Goal
+from sbs.cost.exact import policy_cost
+from sbs.cost.layers import LayerShape, prune_shapes, uniform_policy_of
+from sbs.export.packed import Sizes, export
+from sbs.networks.prunable import Prunable
+from sbs.policy import FULL_PRECISION, Policy
+from sbs.registry.costs import cost_model
+
+if TYPE_CHECKING:
+    from sbs.export.onnx_file import OnnxSizes
+
+WIDTH = 120
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed network, and how it was found; ``str()`` of it is :meth:`report`.
+
+    Attributes:
+        model: the network: without the pruned filters, with quantized layers. A module like any
+            other: train it on, move it, save its ``state_dict``.
+        policy: bitwidths and kept filters of every layer.
+        goal: what the search aimed at.
+        found: the policy before the landing step, which moves a missed cost into the target's band.
+        landing_flips: decisions that this step changed; 0 if the search got there by itself.
+        score: metric of the compressed network on the validation batches; None without them.
+        full_score: the same of the given network.
+        history: one entry per epoch, of the search and of the fine-tuning.
+        layers: shapes of the layers of the given network.
+        prunables: its convolutions that can lose filters.
+        example: one input, a tuple of the network's arguments.
+    """
+
+    model: nn.Module
+    policy: Policy
+    goal: Goal
+    found: Policy
+    landing_flips: int
+    score: float | None
+    full_score: float | None
+    history: Mapping[str, list[dict[str, Any]]]
+    layers: tuple[LayerShape, ...]
+    prunables: tuple[Prunable, ...]
+    example: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return self.report()
+
+    def cost(self, resource: str | None = None) -> float:
+        """Cost of the network, in the unit of the cost model (bit operations, bytes, seconds).
+
+        Args:
+            resource: name of the cost model; None: that of the target.
+        """
+        return self._cost(self.policy, resource or self.goal.resource)
+
+    def full_cost(self, resource: str | None = None) -> float:
+        """Cost of the given network at full precision; arguments as for :meth:`cost`."""
+        full = uniform_policy_of(self.policy.network, self.layers, FULL_PRECISION)
+        return self._cost(full, resource or self.goal.resource)
+
+    def report(self) -> str:
+        """Layers with their bits and filters, costs, and scores, as text."""
+        console = Console(width=WIDTH, color_system=None)
+        with console.capture() as capture:
+            console.print(self._table())
+            for line in self._lines():
+                console.print(line, highlight=False)
+        return capture.get()
+
+    def save(self, path: str | Path) -> Sizes:
+        """Write the network as packed integers; :func:`sbs.load` reads it."""
+        return export(self.model, self.policy, Path(path))
+
+    def export(self, path: str | Path) -> OnnxSizes:
+        """Write the network as ONNX, with weights of as few bits as ONNX has types for.
+
+        Raises:
+            SBSError: the network has no form in ONNX.
+        """
+        # The exporter takes seconds to import.
+        from sbs.export.onnx_file import export_onnx
+
+        inputs = [one for one in self.example if isinstance(one, Tensor)]
+        return export_onnx(self.model, self.policy, inputs, Path(path))
+
+    def _cost(self, policy: Policy, resource: str) -> float:
+        return policy_cost(self.layers, self.prunables, policy, resource)
+
+    def _table(self) -> Table:
+        table = Table(title=self.policy.network)
+        for column in ("layer", "filters", "inputs", "weight bits", "input bits", "MACs"):
+            table.add_column(column, justify="left" if column == "layer" else "right")
+        left = {one.name: one for one in prune_shapes(self.layers, self.prunables, self.policy)}
+        for layer in self.layers:
+            chosen, now = self.policy.layers[layer.name], left[layer.name]
+            table.add_row(
+                layer.name,
+                _of(now.out_channels, layer.out_channels),
+                _of(now.in_channels, layer.in_channels),
+                str(chosen.weight_bits),
+                str(chosen.activation_bits),
+                f"{now.macs:,}",
+            )
+        return table
+
+    def _lines(self) -> Iterator[str]:
+        for resource in dict.fromkeys((self.goal.resource, "bops", "memory")):
+            model = cost_model(resource)
+            full, now = self.full_cost(resource), self.cost(resource)
+            yield (
+                f"{resource}: {now / model.scale:.4g} of {full / model.scale:.4g} {model.unit} "
+                f"({full / now:.1f} times less)"
+            )
+        how = "by itself" if not self.landing_flips else f"with {self.landing_flips} flips"
+        yield f"target {self.goal.target.text}: the search got there {how}"
+        if self.score is not None:
+            yield f"validation: {self.score:.4g}, before {self.full_score:.4g}"
+
+
+def _of(now: int, before: int) -> str:
+    return str(now) if now == before else f"{now} of {before}"

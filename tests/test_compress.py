@@ -1,0 +1,374 @@
+"""One call compresses anybody's network."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+import sbs
+from sbs.compression import run
+from sbs.compression.goal import Goal
+from sbs.compression.progress import EpochEnd
+from sbs.compression.result import Compressed
+from sbs.errors import SBSError
+from sbs.surgery.networks import quantized_layers
+from tests.other_networks import OTHERS, inputs_of, lively
+
+IMAGES, LABELS = (
+    torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 16,
+    torch.tensor(load_digits().target),
+)
+TRAINING = 1280
+
+
+class Net(nn.Module):
+    """A small network without residual blocks; one layer is never used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(1, 12, 3, padding=1), nn.BatchNorm2d(12)
+        self.second = nn.Conv2d(12, 16, 3, padding=1)
+        self.third, self.third_norm = nn.Conv2d(16, 16, 3), nn.BatchNorm2d(16)
+        self.unused = nn.Linear(3, 3)
+        self.hidden, self.fc = nn.Linear(16 * 4, 24), nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, 1, 8, 8) to logits (N, 10)."""
+        x = F.max_pool2d(F.relu(self.second(F.relu(self.norm(self.first(x))))), 2)
+        x = F.relu(self.third_norm(self.third(x)))
+        result: Tensor = self.fc(F.relu(self.hidden(x.flatten(1))))
+        return result
+
+
+def loader(size: int = 64) -> DataLoader[Any]:
+    return DataLoader(TensorDataset(IMAGES[:TRAINING], LABELS[:TRAINING]), size, shuffle=True)
+
+
+VALIDATION = [(IMAGES[TRAINING:], LABELS[TRAINING:])]
+
+
+@pytest.fixture(scope="module")
+def trained() -> nn.Module:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, 0.9)
+    for _ in range(6):
+        for images, labels in loader():
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), labels).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    return model
+
+
+def compressed(model: nn.Module, target: str | float = 0.01, **options: Any) -> Compressed:
+    defaults = {"search_epochs": 6, "epochs": 2, "verbose": False}
+    return sbs.compress(model, loader(), target, **(defaults | options))
+
+
+@pytest.fixture(scope="module")
+def result(trained: nn.Module) -> Compressed:
+    torch.set_num_threads(1)  # as in every test; the digits of sums depend on it
+    return compressed(trained, val_loader=VALIDATION)
+
+
+def test_the_target_is_reached_and_the_network_still_knows_digits(
+    trained: nn.Module, result: Compressed
+) -> None:
+    assert 0.95 * 0.01 * result.full_cost() <= result.cost() <= 0.01 * result.full_cost()
+    assert result.score is not None
+    assert result.full_score is not None
+    assert result.full_score > 90
+    assert result.score > result.full_score - 5
+    found = sbs.inspect(trained, IMAGES[:1])
+    assert [layer.name for layer in result.layers] == [
+        layer.name for layer in found.layers if layer.bits
+    ]
+    assert result.full_cost() == found.costs[0].full
+    assert len(result.history["search"]) == 6
+    assert len(result.history["finetune"]) == 2
+    text = result.report()
+    assert "target 0.01 x full: the search got there" in text
+    assert f"validation: {result.score:.4g}, before {result.full_score:.4g}" in text
+
+
+def test_the_given_network_stays_as_it_was(trained: nn.Module, result: Compressed) -> None:
+    state = copy.deepcopy(trained.state_dict())
+    assert trained.training
+    compressed(trained, epochs=0)
+    assert trained.training
+    for name, value in trained.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_pruned_filters_are_gone_and_the_module_is_like_any_other(
+    trained: nn.Module, tmp_path: Path
+) -> None:
+    result = compressed(trained, 0.3, quantize=False)
+    kept = result.policy.layers["second"].kept or result.policy.layers["third"].kept
+    assert kept is not None
+    model = result.model
+    weights = sum(layer.weight_elements for layer in result.layers)
+    assert sum(p.numel() for p in model.parameters() if p.dim() > 1) < weights
+    with torch.no_grad():
+        want = model(IMAGES[:8])
+        again = sbs.quantized_network(copy.deepcopy(trained), sbs.NetworkSpec("Net"), result.policy)
+        again.load_state_dict(model.state_dict())
+        torch.testing.assert_close(again.eval()(IMAGES[:8]), want, atol=1e-3, rtol=1e-3)
+        assert torch.equal(pickle.loads(pickle.dumps(model))(IMAGES[:8]), want)
+        assert torch.equal(copy.deepcopy(model)(IMAGES[:8]), want)
+        compiled = torch.compile(model, backend="aot_eager")
+        torch.testing.assert_close(compiled(IMAGES[:8]), want, atol=1e-3, rtol=1e-3)
+    model.train()
+    before = [p.detach().clone() for p in model.parameters()]
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    F.cross_entropy(model(IMAGES[:64]), LABELS[:64]).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    assert any(not torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
+    model.eval()
+
+
+def test_files_hold_the_same_network(
+    trained: nn.Module, result: Compressed, tmp_path: Path
+) -> None:
+    sizes = result.save(tmp_path / "net.sbs")
+    assert sizes.claimed < result.cost("memory")  # which has the activations too
+    again = sbs.load(tmp_path / "net.sbs", trained)
+    with torch.no_grad():
+        want = result.model(IMAGES[TRAINING:])
+        torch.testing.assert_close(again(IMAGES[TRAINING:]), want, atol=1e-3, rtol=1e-3)
+    result.export(tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    (got,) = session.run(None, {session.get_inputs()[0].name: IMAGES[TRAINING:].numpy()})
+    assert torch.equal(torch.tensor(got).argmax(1), want.argmax(1))
+    with pytest.raises(SBSError, match=r"give the network before compression too: sbs\.load\(path"):
+        sbs.load(tmp_path / "net.sbs")
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("stage", "epoch"), [("search", 3), ("search", 6), ("finetune", 1)])
+def test_a_killed_call_goes_on_where_it_was(
+    trained: nn.Module, result: Compressed, tmp_path: Path, stage: str, epoch: int
+) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def kill(end: EpochEnd) -> None:
+        seen.append((end.stage, end.epoch))
+        if seen[-1] == (stage, epoch) and not again:
+            raise KilledError
+
+    again = False
+    with pytest.raises(KilledError):
+        compressed(trained, val_loader=VALIDATION, checkpoint=tmp_path, callbacks=[kill])
+    again = True
+    resumed = compressed(trained, val_loader=VALIDATION, checkpoint=tmp_path, callbacks=[kill])
+    assert len(seen) == len(set(seen)) == 8
+    for name, value in resumed.model.state_dict().items():
+        assert torch.equal(value, result.model.state_dict()[name]), name
+    assert resumed.policy == result.policy
+    assert resumed.score == result.score
+
+
+def test_a_finished_call_returns_at_once_and_another_one_starts_anew(
+    trained: nn.Module, tmp_path: Path
+) -> None:
+    epochs: list[str] = []
+    options = {"checkpoint": tmp_path, "callbacks": [lambda end: epochs.append(end.stage)]}
+    first = compressed(trained, **options)
+    assert epochs == ["search"] * 6 + ["finetune"] * 2
+    again = compressed(trained, **options)
+    assert len(epochs) == 8
+    assert again.policy == first.policy
+    compressed(trained, 0.02, **options)
+    assert len(epochs) == 16
+
+
+def test_callbacks_get_the_network_and_the_time_left(trained: nn.Module) -> None:
+    ends: list[EpochEnd] = []
+
+    def look(end: EpochEnd) -> None:
+        ends.append(end)
+        with torch.no_grad():  # does not disturb the training
+            end.model.eval()(IMAGES[:4])
+
+    looked = compressed(trained, callbacks=[look])
+    assert looked.policy == compressed(trained).policy
+    assert ends[0].seconds_left > ends[-1].seconds_left == 0
+    assert {"loss", "cost", "penalty"} <= ends[0].numbers.keys()
+
+
+def weighted(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    logits = model(batch["x"])
+    return (F.cross_entropy(logits, batch["y"], reduction="none") * batch["w"]).mean()
+
+
+def test_other_batches_losses_optimizers_and_schedules(trained: nn.Module) -> None:
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[dict[str, Tensor]]:
+            for x, y in zip(IMAGES[:640].split(64), LABELS[:640].split(64), strict=True):
+                yield {"x": x, "y": y, "w": torch.ones(len(y))}
+
+    rates: list[float] = []
+
+    def adam(parameters: Any) -> torch.optim.Optimizer:
+        made = torch.optim.AdamW(parameters, lr=1e-3)
+        made.register_step_pre_hook(lambda one, *_: rates.append(one.param_groups[0]["lr"]))
+        return made
+
+    result = sbs.compress(
+        trained,
+        DataLoader(Stream(), batch_size=None),
+        "memory: 0.1",
+        loss=weighted,
+        val_loader=list(Stream()),
+        example_input=IMAGES[:1],
+        optimizer=adam,
+        schedule=lambda share: 1 - share / 2,
+        search_epochs=10,
+        epochs=1,
+        verbose=False,
+    )
+    assert result.cost() <= 0.1 * result.full_cost("memory")
+    assert len(rates) == 110
+    assert rates[0] == rates[100] == 1e-3
+    assert rates[99] == pytest.approx(1e-3 * (1 - 0.99 / 2))
+    with torch.no_grad():
+        losses = [float(weighted(result.model, batch)) for batch in Stream()]
+    assert result.score == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+class OnlyEnds(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.layers(x)
+        return result
+
+
+class Deciding(OnlyEnds):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if float(x.sum()) > 0 else -x)
+
+
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"target": 0.0001}, r"search\.target: '0.0001 x full' is .*; give a larger target"),
+    ({"target": "4 bits"}, "target '4 bits': use one of the units"),
+    ({"target": "memory: much"}, "target 'memory: much': write for example '4-bit'"),
+    ({"target": "disk: 3"}, "disk"),
+    ({"quantize": False, "prune": False}, "there is nothing to search"),
+    ({"bitwidths": (2, 3)}, "do not nest"),
+    ({"bitwidths": (3, 6, 12), "precision": "bf16"}, "bitwidths: 12 bits are more than"),
+    ({"schedule": "linear"}, "schedule: 'linear'; take 'cosine', 'constant' or a function"),
+    ({"search_epochs": 1}, "search_epochs: 1 epochs of 20 batches are too few .* at least 5"),
+    ({"train_loader": iter([])}, "train_loader: an iterator can be read only once"),
+    ({"train_loader": []}, "train_loader: gives no batch"),
+    ({"train_loader": [IMAGES[:8]] * 99}, "example_input: batches are no pairs"),
+    ({"val_loader": []}, "val_loader: gives no batch"),
+    ({"model": OnlyEnds()}, "OnlyEnds: there is nothing to decide"),
+    ({"model": Deciding()}, "Deciding: torch.fx cannot trace the network"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), MISTAKES, ids=[text for _, text in MISTAKES])
+def test_mistakes_end_with_one_clear_error(
+    trained: nn.Module, change: dict[str, Any], message: str
+) -> None:
+    call: dict[str, Any] = {"model": trained, "train_loader": loader(), "target": "4-bit"}
+    call |= {"search_epochs": 5, "epochs": 0, "verbose": False}
+    with pytest.raises(SBSError, match=message):
+        sbs.compress(**(call | change))
+
+
+def test_a_loader_that_gives_fewer_batches_later_is_noticed(trained: nn.Module) -> None:
+    class Shrinking(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            self.pop()
+            return super().__iter__()
+
+    batches = Shrinking(zip(IMAGES.split(16), LABELS.split(16), strict=True))
+    with pytest.raises(SBSError, match="gives another number of batches"):
+        sbs.compress(trained, batches, "4-bit", search_epochs=1, verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "resource", "cost"),
+    [
+        ("630.6 M", "bops", 630.6e6),
+        ("630.6e6", "bops", 630.6e6),
+        ("memory: 200 KB", "memory", 200e3),
+        ("memory: 1.5 MiB", "memory", 1.5 * 2**20),
+        ("latency: 20 ms", "bitfusion-latency", 0.02),
+        ("energy: 3 uJ", "bitfusion-energy", 3e-6),
+    ],
+)
+def test_targets_have_units(text: str, resource: str, cost: float) -> None:
+    goal = Goal.parse(text)
+    assert goal.resource == resource
+    assert (goal.target.factor, goal.target.reference_bits) == (pytest.approx(cost), None)
+
+
+def test_targets_can_be_shares_and_bits() -> None:
+    assert str(Goal.parse(0.25)) == "bops: 0.25 x full"
+    assert str(Goal.parse("memory: 3-bit")) == "memory: 3-bit"
+    assert str(Goal.parse("0.9 x 4-bit")) == "bops: 0.9 x 4-bit"
+
+
+def squared(model: nn.Module, batch: Tensor) -> Tensor:
+    result: Tensor = model(batch).square().mean()
+    return result
+
+
+@pytest.mark.filterwarnings("ignore:.*std.*degrees of freedom.*")
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_networks_are_searched_fine_tuned_and_loaded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "ENOUGH_STEPS", 1)
+    torch.manual_seed(1)
+    model = lively(OTHERS[name]()).train()
+    batches = [inputs_of(name, 4)]
+    example = inputs_of(name, 1)
+    result = sbs.compress(
+        model,
+        batches,
+        "8-bit",
+        loss=squared,
+        learning_rate=1e-4,
+        example_input=example,
+        search_epochs=2,
+        epochs=1,
+        verbose=False,
+    )
+    assert result.cost() <= Goal.parse("8-bit").target.factor * result.full_cost()
+    assert all(entry["loss"] == entry["loss"] for entry in result.history["search"])
+    result.save(tmp_path / "net.sbs")
+    again = sbs.load(tmp_path / "net.sbs", model)
+    own, layers = result.model.state_dict(), quantized_layers(result.model)
+    for key, value in again.state_dict().items():
+        layer = layers.get(key.removesuffix(".weight"))
+        want = own[key] if layer is None else layer.quantized_weight()
+        torch.testing.assert_close(value, want, msg=key)
+    assert again(example).isfinite().all()
+
+
+def test_the_example_in_the_documentation_is_true() -> None:
+    failed, tried = doctest.testmod(run)
+    assert tried > 0
+    assert failed == 0
