@@ -10,6 +10,7 @@ _PUBLIC = {
     "SBSError": "sbs.errors",
     "build_network": "sbs.networks",
     "compress": "sbs.compression.run",
+    "front": "sbs.compression.front",
     "inspect": "sbs.cost.inspection",
     "load": "sbs.export.packed",
     "policy_cost": "sbs.cost.exact",

@@ -157,6 +157,27 @@ def test_files_hold_the_same_network(
         sbs.load(tmp_path / "net.sbs")
 
 
+def test_several_targets_make_a_front(trained: nn.Module, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"search_epochs": 5, "epochs": 1, "verbose": False}
+    options |= {"val_loader": VALIDATION, "checkpoint": tmp_path / "states"}
+    found = sbs.front(trained, loader(), ["4-bit", 0.005], **options)
+    table = found.table()
+    assert list(table["target"]) == ["4-bit", "0.005 x full", "full precision"]
+    four, less = found.results
+    assert list(table["cost"]) == [four.cost(), less.cost(), four.full_cost()]
+    assert list(table["score"])[:2] == [one.score for one in found.results]
+    assert "full precision" in str(found)
+    found.plot(tmp_path / "front.svg")
+    assert "<svg" in (tmp_path / "front.svg").read_text()
+    again = sbs.front(trained, loader(), ["4-bit", 0.005], **options)
+    assert [one.policy for one in again.results] == [one.policy for one in found.results]
+    with pytest.raises(SBSError, match="one front has one cost, not bops, memory"):
+        sbs.front(trained, loader(), ["4-bit", "memory: 0.1"])
+    del options["val_loader"]
+    with pytest.raises(SBSError, match="give val_loader"):
+        sbs.front(trained, loader(), [0.005], **options).plot(tmp_path / "none.svg")
+
+
 class KilledError(Exception):
     pass
 

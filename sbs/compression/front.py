@@ -1,0 +1,115 @@
+"""Several targets of one network: accuracy against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from sbs.compression.goal import Goal
+from sbs.compression.result import Compressed
+from sbs.compression.run import compress
+from sbs.errors import SBSError
+from sbs.provenance.files import atomic_write
+from sbs.registry.costs import cost_model
+from sbs.training.batch import Batch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Front:
+    """Results of :func:`front`; ``str()`` of it is the table.
+
+    Attributes:
+        results: one for each target, in their order.
+    """
+
+    results: tuple[Compressed, ...]
+
+    def __str__(self) -> str:
+        return self.table().to_string(index=False)
+
+    def table(self) -> pd.DataFrame:
+        """A row for each target: target, cost, share of full precision, score, and flips.
+
+        Flips are decisions that a landing step changed after the search. The last row is the
+        network itself.
+        """
+        import pandas as pd
+
+        rows = [
+            {
+                "target": one.goal.target.text,
+                "cost": one.cost(),
+                "share": one.cost() / one.full_cost(),
+                "score": one.score,
+                "flips": one.landing_flips,
+            }
+            for one in self.results
+        ]
+        first = self.results[0]
+        whole = {"target": "full precision", "cost": first.full_cost(), "share": 1.0}
+        return pd.DataFrame([*rows, {**whole, "score": first.full_score, "flips": 0}])
+
+    def plot(self, path: str | Path) -> None:
+        """Draw score against cost, with the score at full precision as a line.
+
+        Args:
+            path: file to write; its ending says the format, such as ``.svg`` or ``.png``.
+
+        Raises:
+            SBSError: there are no scores.
+        """
+        import seaborn as sns
+        from matplotlib.figure import Figure
+
+        first = self.results[0]
+        if first.full_score is None:
+            raise SBSError("there are no scores to draw: give val_loader to sbs.front")
+        model = cost_model(first.goal.resource)
+        points = self.table().iloc[:-1]
+        figure = Figure(figsize=(5, 3.5), layout="constrained")
+        axes = figure.subplots()
+        sns.lineplot(x=points["cost"] / model.scale, y=points["score"], marker="o", ax=axes)
+        axes.axhline(first.full_score, linestyle="--", color="0.4", label="full precision")
+        axes.set(xscale="log", xlabel=f"{model.label} ({model.unit})", ylabel="score")
+        axes.legend()
+        with atomic_write(Path(path)) as temporary:
+            figure.savefig(temporary, format=Path(path).suffix.removeprefix(".") or "png")
+
+
+def front(
+    model: nn.Module,
+    train_loader: Iterable[Batch],
+    targets: Sequence[str | float],
+    *,
+    checkpoint: str | Path | None = None,
+    **options: Any,
+) -> Front:
+    """Compress a network to several targets, each by a search of its own.
+
+    Args:
+        model: as for :func:`sbs.compress`, like the following.
+        train_loader: batches.
+        targets: targets in one cost, such as ``["6-bit", "4-bit", "3-bit"]``.
+        checkpoint: folder for the states; finished targets are not computed again.
+        options: further arguments of :func:`sbs.compress`.
+
+    Raises:
+        SBSError: targets of different costs, or see :func:`sbs.compress`.
+    """
+    goals = [Goal.parse(target) for target in targets]
+    resources = sorted({goal.resource for goal in goals})
+    if len(resources) != 1:
+        raise SBSError(f"targets: one front has one cost, not {', '.join(resources) or 'none'}")
+    results = []
+    for target, goal in zip(targets, goals, strict=True):
+        name = str(goal).replace("/", "_").replace(" ", "_")
+        folder = None if checkpoint is None else Path(checkpoint) / name
+        results.append(compress(model, train_loader, target, checkpoint=folder, **options))
+    return Front(tuple(results))
