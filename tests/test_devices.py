@@ -46,6 +46,11 @@ SMALLER: dict[str, Any] = {"search.target": "0.7 x full"}
 
 SEARCHES = [(name, {} if method(name).quantizes else SMALLER) for name in NAMES]
 SEARCHES += [("sbs_q", {"search.bit_sharing": False})]
+# Sensitivity trains a network for each tensor and each step between two bitwidths.
+SEARCHES = [
+    (name, {"search.bitwidths": [4, 8]} if name == "sensitivity" else overrides)
+    for name, overrides in SEARCHES
+]
 
 
 def call(*words: object) -> None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from sbs.cli import app
 from sbs.errors import SBSError
-from sbs.export.packed import Sizes, export, is_export, load
+from sbs.export.packed import Sizes, export, is_export, load, read
 from sbs.networks import build_network, get_spec
 from sbs.policy import LayerPolicy, Policy
 from sbs.runtime.checkpoints import save_weights
@@ -48,8 +48,8 @@ def test_an_exported_network_gives_the_same_logits(quantizer: str, tmp_path: Pat
     model, policy = mixed(quantizer)
     path = tmp_path / "network.safetensors"
     sizes = export(model, policy, path)
-    again, its_policy = load(path)
-    assert its_policy == policy
+    again = load(path)
+    assert read(path).policy == policy
     with torch.no_grad():
         want, got = copy.deepcopy(model)(IMAGES), again(IMAGES)
     if quantizer == "dorefa_pact":  # 2 code / steps - 1 is rounded once more than scale and offset
@@ -96,7 +96,7 @@ def test_full_precision_layers_stay_as_they_are(tmp_path: Path) -> None:
     sizes = export(model, policy, tmp_path / "full.safetensors")
     assert sizes == Sizes(0, 0, sizes.file)
     with torch.no_grad():
-        assert torch.equal(load(tmp_path / "full.safetensors")[0](IMAGES), model(IMAGES))
+        assert torch.equal(load(tmp_path / "full.safetensors")(IMAGES), model(IMAGES))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

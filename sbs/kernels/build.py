@@ -29,20 +29,16 @@ _X86_FLAGS = ["-march=native"]
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@cache
 def available() -> bool:
     """Whether the kernels are there, after building them if need be; warns once if not."""
-    return _available()
-
-
-@cache
-def _available() -> bool:
     try:
         _load()
     except Exception as error:  # a missing compiler shows itself in many ways
         warnings.warn(
             "the fast kernels could not be built, the slower reference functions stand in "
             f"(is a C++ compiler installed?): {_first_line(error)}",
-            stacklevel=3,
+            stacklevel=2,
         )
         return False
     return True
