@@ -41,7 +41,8 @@ def measured(scale: str) -> list[tuple[Run, float, str]]:
             finetune.setdefault("epochs_without_search", finetune.get("epochs"))
             names = (content[name] for name in ("network", "method", "variant"))
             run = Run(stage, *names, content["settings"])
-            found.append((run, content["wall_seconds"], f"{stage} {content['method']}"))
+            kind = f"{stage} {content['method']}" if stage == "search" else stage
+            found.append((run, content["wall_seconds"], kind))
     return found
 
 
@@ -53,7 +54,7 @@ def test_reference_costs_agree_with_the_committed_runs(scale: str) -> None:
     # Medians: a machine that sleeps during a run makes it as long as all others together.
     everything = [ratio for kind in ratios.values() for ratio in kind]
     assert median(everything) == pytest.approx(1, rel=0.5)
-    assert len(ratios) > 10
+    assert len(ratios) >= 10
     assert {kind: r for kind, r in ratios.items() if not 0.5 < median(r) < 2} == {}
 
 

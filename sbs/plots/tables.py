@@ -23,7 +23,7 @@ from sbs.results.published import dataset_in_paper
 from sbs.results.rendering import COSTS, number
 from sbs.results.statistics import CONFIDENCE, mean_reach
 
-WIDTH, ROW, AROUND, FRAME = 7.0, 0.3, 0.55, 1.2
+WIDTH, ROW, AROUND, FRAME = 7.0, 0.33, 0.55, 1.2
 """In inches: of the figure; heights of a method, around the methods of a network, of the rest."""
 
 TEXT = 9
@@ -32,7 +32,7 @@ TEXT = 9
 TICKS = 12
 """So many ticks would fit if a panel were as wide as all panels."""
 
-NAME = 20
+NAME = 16
 """A longer name of a method gets two lines."""
 
 APART = 0.17
