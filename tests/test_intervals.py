@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
-from torch import Tensor
+from torch import Tensor, nn
 
 from sbs.networks import build_network, get_spec
 from sbs.nn.quantizers import get_quantizer
@@ -61,6 +61,17 @@ def test_samples_are_the_inputs_of_the_layers_and_leave_the_network_alone() -> N
 
 def intervals(layers: dict[str, torch.nn.Module], kind: str) -> list[float]:
     return [float(layer.get_parameter(kind).detach()) for layer in layers.values()]
+
+
+def test_a_sample_does_not_lie_in_the_padding_alone() -> None:
+    """Evenly spaced values of these images are all in their first column, which is zero."""
+    model = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1))
+    images = torch.rand(16, 4, 32, 32)
+    images[..., 0] = 0
+    assert images.flatten()[::64].abs().max() == 0
+    values = sample_inputs(model, images, size=images.numel() // 64)["0"].values
+    assert len(values) == pytest.approx(images.numel() / 64, rel=0.02)
+    assert float(values.mean()) == pytest.approx(float(images.mean()), rel=0.03)
 
 
 @pytest.mark.parametrize("quantizer", ["interval", "dorefa_pact"])

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from math import gcd
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,10 @@ from sbs.surgery.layers import leaf_layers
 
 SAMPLE = 8192
 """Values per tensor that a fit uses, evenly spaced."""
+
+SEEN = 0.1
+"""A sample has a value of this share of the largest one. Else its spacing is one that visits all
+places of an image: it can have met one column alone, such as that of the padding."""
 
 CANDIDATES = 64
 SMALLEST = 1 / 32
@@ -90,8 +95,10 @@ def sample_rectified(model: nn.Module, images: Tensor) -> dict[str, InputSample]
 
 def _sampled(tensor: Tensor, size: int) -> InputSample:
     values = tensor.detach().flatten()
-    step = max(1, len(values) // size)
-    return InputSample(values[::step].clone(), float(values.abs().max()))
+    peak, step = float(values.abs().max()), max(1, len(values) // size)
+    if values[::step].abs().max() < SEEN * peak:
+        step = next(less for less in range(step, 0, -1) if gcd(less, len(values)) == 1)
+    return InputSample(values[::step].clone(), peak)
 
 
 @torch.no_grad()
