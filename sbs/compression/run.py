@@ -33,6 +33,7 @@ from sbs.cost.trace import trace_with
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
 from sbs.networks import NetworkSpec
+from sbs.networks.own_forward import split_layers
 from sbs.nn.convolution import accelerate
 from sbs.policy import Bitwidths
 from sbs.provenance.code import source_digest
@@ -206,7 +207,7 @@ class _Subject:
             SBSError: it cannot be traced, or nothing of it can be compressed.
         """
         batches = LoaderBatches(loader, device, seed)
-        plain = accelerate(copy.deepcopy(model).cpu())
+        plain = accelerate(split_layers(copy.deepcopy(model).cpu()))
         if example is None:
             example = _first_item(batches.first_batch())
         inputs = example if isinstance(example, tuple) else (example,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from sbs.cost.trace import trace_with
 from sbs.errors import SBSError
 from sbs.networks.eligible import Layer
 from sbs.networks.graph import in_mode
+from sbs.networks.own_forward import split_layers
 from sbs.networks.structure import Structure, structure_of
 from sbs.policy import ENDS_BITS, FULL_PRECISION, Bitwidths
 from sbs.registry.costs import cost_model
@@ -161,6 +163,7 @@ def inspect(
     """
     candidates = Bitwidths(bitwidths)
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
+    model = split_layers(copy.deepcopy(model))
     structure, untraced = _structure(model)
     layers: Sequence[LayerShape] = ()
     reports: list[LayerReport] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import fx
+from torch.nn import functional as F
 
 from sbs.networks import operations as known
 
@@ -34,6 +35,14 @@ def averages(node: fx.Node, rank: int) -> bool:
 def keeps_dimensions(node: fx.Node) -> bool:
     """Whether dimensions of size 1 remain where a mean was taken."""
     return bool(_argument(node, 2, "keepdim", False))
+
+
+def pads_places(node: fx.Node, rank: int) -> bool:
+    """Whether zeros, or values of the tensor, are put around its channels."""
+    widths = _argument(node, 1, "pad", None)
+    value = _argument(node, 3, "value", None)
+    behind = isinstance(widths, tuple | list) and len(widths) <= 2 * (rank - 2)
+    return node.target is F.pad and behind and value in (None, 0)
 
 
 def concatenates_channels(node: fx.Node, rank: int) -> bool:

@@ -19,6 +19,12 @@ _CONVOLVE = {
 }
 
 
+def computes_like_pytorch(layer: Layer) -> bool:
+    """Whether the layer's class has PyTorch's forward pass."""
+    kind = type(layer)
+    return kind.forward in _FORWARD and getattr(kind, "_conv_forward", None) in _CONVOLVE
+
+
 class Eligible:
     """The layers of a network that surgery can replace by quantized ones."""
 
@@ -46,9 +52,8 @@ class Eligible:
         own = [value for value in layer._parameters.values() if value is not None]
         if any(self._owners[id(value)] > 1 for value in own):
             return f"{name} shares its weights with another layer"
-        kind = type(layer)
-        if kind.forward not in _FORWARD or getattr(kind, "_conv_forward", None) not in _CONVOLVE:
-            return f"{name} ({kind.__name__}) has a forward pass of its own"
+        if not computes_like_pytorch(layer):
+            return f"{name} ({type(layer).__name__}) has a forward pass of its own"
         if "weight" not in layer._parameters:
             return f"{name} computes its weights from others"
         return ""

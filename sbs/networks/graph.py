@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import fx, nn
 
 from sbs.errors import SBSError
+from sbs.networks.eligible import Layer
 from sbs.nn.joined import normalized_and_quantized
 
 
@@ -30,7 +31,9 @@ class Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether the inside of a module does not matter."""
         of_pytorch = type(m).__module__.startswith("torch.nn") and not isinstance(m, nn.Sequential)
-        return of_pytorch or isinstance(m, self._leaves) or next(m.children(), None) is None
+        if of_pytorch or isinstance(m, (*self._leaves, Layer)):
+            return True
+        return next(m.children(), None) is None and not isinstance(m, fx.GraphModule)
 
     def call_module(
         self,

@@ -14,6 +14,8 @@ PASSING_MODULES = (
     *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d),
     *(nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveMaxPool1d, nn.AdaptiveAvgPool1d),
     *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity, nn.Upsample, StochasticDepth),
+    *(nn.ZeroPad1d, nn.ZeroPad2d, nn.ReflectionPad1d, nn.ReflectionPad2d),
+    *(nn.ReplicationPad1d, nn.ReplicationPad2d, nn.CircularPad1d, nn.CircularPad2d),
 )
 """Modules that keep every channel where it is, and never make a value negative."""
 

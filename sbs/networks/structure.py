@@ -246,7 +246,7 @@ class _Walk:
     def _of_function(self, node: fx.Node, inputs: list[_Value]) -> _Value:
         target, read = node.target, inputs[0]
         rank = 0 if read.channels is None else read.channels.rank
-        if target in known.PASSING:
+        if target in known.PASSING or (rank and dimensions.pads_places(node, rank)):
             return read
         if dimensions.flattens(node):
             return _flattened(read)

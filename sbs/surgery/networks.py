@@ -7,6 +7,7 @@ from collections.abc import Collection
 from torch import Tensor, nn
 
 from sbs.networks import NetworkSpec
+from sbs.networks.own_forward import split_layers
 from sbs.nn.layers import QuantLayer
 from sbs.nn.quantizers import get_quantizer
 from sbs.policy import Policy
@@ -31,6 +32,7 @@ def quantized_network(
     Raises:
         SBSError: the policy does not fit the network.
     """
+    split_layers(model)
     prunables = spec.prunables(model)
     shapes = {name: tuple(layer.weight.shape) for name, layer in leaf_layers(model).items()}
     policy.check(spec.name, shapes, [prunable.layer for prunable in prunables])
