@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sbs.methods.penalty import BAND, SteeredPenalty
+from sbs.methods.penalty import BAND, START, SteeredPenalty
 from tests.devices import DEVICE
 
 pytestmark = pytest.mark.device
@@ -31,6 +31,13 @@ def test_steered_penalty_follows_its_set_point() -> None:
     slightly_below = course(240.0, 1.0)
     assert all(high > low > 0 for high, low in pairwise(slightly_below))
     assert all(value < 0 for value in course(200.0, 1.0))
+
+
+def test_a_cost_that_is_too_low_for_long_is_pushed_up_as_strongly_as_at_first() -> None:
+    penalty = SteeredPenalty(1000.0, 1000.0, 0.2, 0.6, 100, DEVICE)
+    values = [float(penalty(torch.tensor(700.0), step / 100)) for step in range(60)]
+    assert penalty.integral.exp() < START / 1000
+    assert values == pytest.approx([-START] * 60)
 
 
 class Plant:
@@ -78,6 +85,17 @@ def test_the_correction_moves_the_cost_of_the_policy_into_the_band() -> None:
         settled = torch.tensor(ratio * recent, dtype=torch.float64)
         penalty.correct(settled, number / steps, 1 / steps)
     assert (1 - BAND) * 2.0 <= ratio * sum(costs[-50:]) / 50 <= 2.0
+
+
+def test_without_a_policy_in_the_band_the_set_point_moves_faster() -> None:
+    def movement(progress: float) -> float:
+        penalty = SteeredPenalty(1000.0, 100.0, 0.2, 0.6, 100, DEVICE)
+        penalty.correct(torch.tensor(80.0), progress, 0.01)
+        return float(penalty.correction)
+
+    assert movement(0.29) == 0.0
+    assert 0 < movement(0.74) < movement(0.5)
+    assert movement(0.76) == movement(0.9) > 5 * movement(0.74)
 
 
 def test_a_policy_below_the_target_is_accepted_later() -> None:

@@ -5,13 +5,15 @@ geometrically from the initial cost to the middle of the accepted costs, over th
 search, and then stays there. The logarithm of λ integrates the distance of the cost from it. So λ
 finds the size of what it is weighed against, the benefit of an open gate in the cross-entropy,
 however small that is. A second factor reacts to the distance at once; where the cost is more than
-10 % too low, it turns λ negative, which reopens gates.
+10 % too low, it turns λ negative, which reopens gates. It then pushes at least as λ did at first:
+while the cost is too low for long, the integral has nothing to find and vanishes.
 
 What has to cost the target is the policy that the search ends with. Its gates are all open or
 closed, while the gates of the search are open now and then, so its cost can differ from the mean
 cost by some per cent. While it costs more than the target or clearly less, the set-point moves
 slowly against the difference. How much less is accepted grows late in the search: a policy that
-spends its whole budget is worth some patience, one in the band at the end is worth more.
+spends its whole budget is worth some patience, one in the band at the end is worth more. If no
+policy has been accepted some time later, the controller insists: the set-point moves faster.
 """
 
 from __future__ import annotations
@@ -50,7 +52,13 @@ STRICT = 0.3
 """Part of the band that is accepted at first: its upper end."""
 
 PATIENCE = 0.1
-"""Share of the search after which all of the band is accepted."""
+"""Share of the search, after the first policies are accepted, from when all of the band is."""
+
+INSISTENCE = 0.15
+"""Share of the search, after the first policies are accepted, from when the controller insists."""
+
+PRESSURE = 6.0
+"""The set-point then moves faster by this factor."""
 
 LARGEST_ERROR = 0.5
 """Errors of log R are clipped to this magnitude."""
@@ -125,7 +133,8 @@ class SteeredPenalty:
         error = (cost.log() - set_point).clamp(-LARGEST_ERROR, LARGEST_ERROR)
         self.integral = self.integral + INTEGRAL * error / self.steps
         factor = (1 + PROPORTIONAL * error).clamp_min(LOWEST_FACTOR)
-        self.value = self.integral.exp() * factor
+        size = self.integral.exp()
+        self.value = torch.where(factor < 0, size.clamp_min(START), size) * factor
         return self.value
 
     def accepts(self, settled: Tensor, progress: float) -> bool:
@@ -146,7 +155,8 @@ class SteeredPenalty:
             error = settled.log() - self._log_aim(progress)
             allowed = self._tolerance(progress) * (1 / 2 - MARGIN)
             outside = error - error.clamp(-allowed, allowed)
-            self.correction = self.correction - CORRECTION * share * outside
+            pressure = PRESSURE if self._insists(progress) else 1.0
+            self.correction = self.correction - pressure * CORRECTION * share * outside
 
     def _log_aim(self, progress: float) -> Tensor:
         """The middle between the target and the least accepted cost."""
@@ -155,6 +165,9 @@ class SteeredPenalty:
     def _tolerance(self, progress: float) -> float:
         """How far below the target a cost is accepted, as a share of it."""
         return BAND * min(max(STRICT, (progress - self.settle) / PATIENCE), 1.0)
+
+    def _insists(self, progress: float) -> bool:
+        return progress >= self.settle + INSISTENCE
 
     def state_dict(self) -> dict[str, Tensor]:
         """State of the controller, so that a resumed search equals an uninterrupted one."""

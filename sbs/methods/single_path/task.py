@@ -24,8 +24,8 @@ GateCost: TypeAlias = Callable[[GateState], Tensor]
 ADAM_MEMORY = 0.99
 """Decay of Adam's mean square of a threshold's gradient."""
 
-LOOK_STEPS = 5
-"""Steps between two looks at the cost of the settled gates."""
+LOOKS = 16
+"""Looks at the cost of the settled gates in a window of shares, or one in each step."""
 
 TRAJECTORY_POINTS = 60
 """How often a search records the state of its gates."""
@@ -67,6 +67,7 @@ class SearchTask:
             self.model, sides, settings, self._recipe
         )
         self.shares = OpenShares(space, settings.share_window * steps)
+        self._look_steps = max(1, round(settings.share_window * steps / LOOKS))
         self.settled = False
         self._iteration, self._noted = 0, -1
         self._last: dict[str, Tensor] = {}
@@ -106,10 +107,10 @@ class SearchTask:
 
     def _look(self, progress: float) -> None:
         """Steer the policy that the search would end with into the band, and then stay at it."""
-        if self._iteration % LOOK_STEPS:
+        if self._iteration % self._look_steps:
             return
         cost = self.exact(self.shares.settled())
-        self.penalty.correct(cost, progress, LOOK_STEPS / self.steps)
+        self.penalty.correct(cost, progress, self._look_steps / self.steps)
         if self.penalty.accepts(cost, progress):
             self._settle()
 
