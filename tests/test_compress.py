@@ -23,6 +23,9 @@ from sbs.compression.goal import Goal
 from sbs.compression.progress import EpochEnd
 from sbs.compression.result import Compressed
 from sbs.errors import SBSError
+from sbs.export.packed import read
+from sbs.export.verify import compare
+from sbs.networks.structure import structure_of
 from sbs.surgery.networks import quantized_layers
 from tests.other_networks import OTHERS, inputs_of, lively
 
@@ -358,7 +361,7 @@ def squared(model: nn.Module, batch: Tensor) -> Tensor:
 
 @pytest.mark.filterwarnings("ignore:.*std.*degrees of freedom.*")
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_networks_are_searched_fine_tuned_and_loaded(
+def test_other_networks_are_searched_fine_tuned_exported_and_verified(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "ENOUGH_STEPS", 1)
@@ -387,6 +390,12 @@ def test_other_networks_are_searched_fine_tuned_and_loaded(
         want = own[key] if layer is None else layer.quantized_weight()
         torch.testing.assert_close(value, want, msg=key)
     assert again(example).isfinite().all()
+    assert result.export(tmp_path / "net.onnx").file < sum(value.nbytes for value in own.values())
+    found = compare(tmp_path / "net.onnx", read(tmp_path / "net.sbs", model), [inputs_of(name, 2)])
+    assert found.agrees, str(found)
+    integers = {layer.name for layer in found.layers if layer.integer is not None}
+    first = structure_of(model).first
+    assert integers == set(layers) - first
 
 
 def test_the_example_in_the_documentation_is_true() -> None:

@@ -129,7 +129,7 @@ def test_files_with_signed_inputs_and_depthwise_layers_agree(tmp_path: Path) -> 
 
 def assert_agrees(found: Comparison, images: int) -> None:
     assert found.agrees, str(found)
-    assert found.images == images
+    assert found.predictions == images
     assert all(layer.weights for layer in found.layers if layer.weights is not None)
     assert max(layer.rounding for layer in found.layers) < 1
 
@@ -137,10 +137,10 @@ def assert_agrees(found: Comparison, images: int) -> None:
 def test_the_command_says_yes(files: Files, digits_file: Path) -> None:
     status, text = call(*files)
     assert (status, text.splitlines()[-1]) == (0, "same network: yes")
-    assert "for 64 of 64 inputs" in text
+    assert "\n64 of 64 predictions are the same" in text
     status, text = call(*files, "--data", digits_file)
     assert (status, text.splitlines()[-1]) == (0, "same network: yes")
-    assert " of 450 inputs" in text
+    assert " of 450 predictions" in text
 
 
 def changed(files: Files, folder: Path, change: Callable[[onnx.GraphProto], None]) -> Path:

@@ -100,14 +100,15 @@ class Comparison:
 
     Attributes:
         layers: the checks, in the order of the network.
-        images: number of images.
-        predictions: for how many onnxruntime and the packed network predict the same class.
+        predictions: number of predicted classes: one for each input, or more if the network
+            classifies parts of it, such as pixels.
+        same: how many of them onnxruntime and the packed network agree on.
         logits: largest difference of their logits.
     """
 
     layers: list[LayerCheck]
-    images: int = 0
     predictions: int = 0
+    same: int = 0
     logits: float = 0.0
 
     @property
@@ -121,7 +122,7 @@ class Comparison:
         bad = [layer.name for layer in self.layers if not layer.agrees]
         verdict = f"no: {', '.join(bad)}" if bad else "yes"
         return (
-            f"{table}\n\nsame prediction for {self.predictions} of {self.images} inputs; logits "
+            f"{table}\n\n{self.same} of {self.predictions} predictions are the same; logits "
             f"differ by at most {self.logits:.2g}\nsame network: {verdict}"
         )
 
@@ -147,8 +148,9 @@ def compare(path: Path, packed: Content, batches: Iterable[Tensor]) -> Compariso
         with torch.no_grad():
             checks.compare_layers(dict(zip(checks.values, recorded, strict=True)), images)
             want = packed.model(images)
-        result.images += len(images)
-        result.predictions += int((logits.argmax(1) == want.argmax(1)).sum())
+        same = logits.argmax(1) == want.argmax(1)
+        result.predictions += same.numel()
+        result.same += int(same.sum())
         result.logits = max(result.logits, _largest(logits - want))
     return result
 
