@@ -6,14 +6,39 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+import sbs
+from sbs.kernels import build
 from tests.conftest import ROOT
+
+SLOW = ("torch._dynamo", "torchvision", "pandas", "matplotlib", "seaborn", "scipy", "sklearn")
+OF_EXTRAS = ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "snakemake", "dvc", "pyarrow")
+
+
+def imported_by(code: str) -> set[str]:
+    """Modules that are there after some code has run in a new process."""
+    code = f"{code}\nimport sys; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
 
 
 @pytest.mark.parametrize(
     "module",
-    ["sbs.cli", "sbs.results.collect", "sbs.config.experiments", "sbs.provenance.code"],
+    ["sbs", "sbs.cli", "sbs.results.collect", "sbs.config.experiments", "sbs.provenance.code"],
 )
 def test_what_starts_often_starts_without_pytorch(module: str) -> None:
-    code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+    assert "torch" not in imported_by(f"import {module}")
+
+
+def test_functions_of_the_package_import_no_package_that_takes_long() -> None:
+    found = imported_by(f"import sbs; [getattr(sbs, name) for name in {sbs.__all__}]")
+    assert "torch" in found
+    assert not found & {*SLOW, *OF_EXTRAS}
+
+
+def test_the_mark_of_a_constant_is_that_of_pytorch() -> None:
+    marks = vars(torch.compiler.assume_constant_result(lambda: None))
+    assert marks
+    assert marks.items() <= vars(build.available).items()

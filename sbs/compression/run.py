@@ -40,7 +40,7 @@ from sbs.provenance.code import source_digest
 from sbs.registry.methods import Method, method
 from sbs.runtime.device import choose_device
 from sbs.runtime.seeding import derive_seed, seed_everything
-from sbs.stages.finetune import with_state
+from sbs.surgery.weights import with_state
 from sbs.training.batch import Batch, mapped, size_of
 from sbs.training.classification import Classification
 from sbs.training.loop import fit

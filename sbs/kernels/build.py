@@ -28,7 +28,6 @@ _LINUX_FLAGS = ["-fopenmp"]
 _X86_FLAGS = ["-march=native"]
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 @cache
 def available() -> bool:
     """Whether the kernels are there, after building them if need be; warns once if not."""
@@ -42,6 +41,11 @@ def available() -> bool:
         )
         return False
     return True
+
+
+# What `torch.compiler.assume_constant_result` does; that one imports the compiler, which takes
+# longer than all else that a first call of the package imports.
+available._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _load() -> None:

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.ops import StochasticDepth, stochastic_depth
 
 PASSING_MODULES = (
     *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d),
     *(nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveMaxPool1d, nn.AdaptiveAvgPool1d),
-    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity, nn.Upsample, StochasticDepth),
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity, nn.Upsample),
     *(nn.ZeroPad1d, nn.ZeroPad2d, nn.ReflectionPad1d, nn.ReflectionPad2d),
     *(nn.ReplicationPad1d, nn.ReplicationPad2d, nn.CircularPad1d, nn.CircularPad2d),
 )
@@ -31,7 +30,7 @@ ACTIVATING_MODULES = (
 PASSING: set[Any] = {
     *(F.max_pool2d, F.avg_pool2d, F.adaptive_max_pool2d, F.adaptive_avg_pool2d, F.interpolate),
     *(F.max_pool1d, F.avg_pool1d, F.adaptive_max_pool1d, F.adaptive_avg_pool1d),
-    *(F.dropout, F.dropout1d, F.dropout2d, stochastic_depth, torch.max_pool2d, torch.clone),
+    *(F.dropout, F.dropout1d, F.dropout2d, torch.max_pool2d, torch.clone),
     *("contiguous", "clone", "float", "to", "type_as", "detach"),
 }
 """Functions, and names of methods, like :data:`PASSING_MODULES`."""
@@ -65,3 +64,11 @@ REARRANGING: set[Any] = {
 
 SIZES: set[Any] = {"size", "dim", "numel"}
 """Methods whose result is no tensor."""
+
+
+def is_stochastic_depth(operation: object) -> bool:
+    """Whether this is torchvision's stochastic depth, module or function, which passes channels.
+
+    Told by its name: importing torchvision would take longer than the rest of this package.
+    """
+    return getattr(operation, "__module__", None) == "torchvision.ops.stochastic_depth"

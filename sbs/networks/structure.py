@@ -163,7 +163,7 @@ class _Walk:
         read = inputs[0]
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             return self._of_norm(name, module, read)
-        if isinstance(module, known.PASSING_MODULES):
+        if isinstance(module, known.PASSING_MODULES) or known.is_stochastic_depth(module):
             return read
         if isinstance(module, known.RECTIFYING_MODULES):
             return replace(read, signed=False)
@@ -246,7 +246,9 @@ class _Walk:
     def _of_function(self, node: fx.Node, inputs: list[_Value]) -> _Value:
         target, read = node.target, inputs[0]
         rank = 0 if read.channels is None else read.channels.rank
-        if target in known.PASSING or (rank and dimensions.pads_places(node, rank)):
+        if target in known.PASSING or known.is_stochastic_depth(target):
+            return read
+        if rank and dimensions.pads_places(node, rank):
             return read
         if dimensions.flattens(node):
             return _flattened(read)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,14 @@ from sbs.data.images import Dataset
 from sbs.export.packed import is_export
 from sbs.export.packed import load as load_export
 from sbs.networks import NetworkSpec, get_spec
-from sbs.nn.quantizers import get_quantizer
 from sbs.policy import Policy
 from sbs.registry.methods import method
 from sbs.runtime import checkpoints
 from sbs.runtime.device import choose_device
 from sbs.stages.recording import finish_trained
 from sbs.stages.stage_run import Job, StageRun
-from sbs.surgery.intervals import fit_intervals, sample_inputs_of
-from sbs.surgery.networks import plain_state, quantized_layers, quantized_network, split_intervals
+from sbs.surgery.networks import plain_state
+from sbs.surgery.weights import with_state
 from sbs.training.classification import Classification
 from sbs.training.evaluation import Accuracy, evaluate
 from sbs.training.state import Progression
@@ -106,40 +104,3 @@ def with_weights(
         return with_state(model, spec, policy, state, str(start))
     images = fit_on.cpu()
     return with_state(model, spec, policy, state, str(start), fit_by=lambda plain: plain(images))
-
-
-def with_state(
-    model: nn.Module,
-    spec: NetworkSpec,
-    policy: Policy,
-    state: dict[str, Tensor],
-    source: str,
-    *,
-    fit_by: Callable[[nn.Module], object] | None = None,
-) -> nn.Module:
-    """Like :func:`with_weights`, for weights that are at hand.
-
-    Args:
-        model: the plain network.
-        spec: description of the network.
-        policy: bitwidths and kept filters.
-        state: unpruned weights, or weights of the compressed network itself.
-        source: where they are from, for messages.
-        fit_by: runs the plain network on a batch, to fit the intervals on.
-    """
-    if get_quantizer(policy.quantizer).own_layout:
-        model = quantized_network(model, spec, policy)
-        checkpoints.load_into(model, state, source)
-        return model
-    plain, intervals = split_intervals(state)
-    own = model.state_dict()
-    unpruned = all(own[name].shape == plain[name].shape for name in own.keys() & plain.keys())
-    if unpruned:
-        checkpoints.load_into(model, plain, source)
-    inputs = None if fit_by is None else sample_inputs_of(model, fit_by)
-    model = quantized_network(model, spec, policy)
-    rest = intervals if unpruned else state
-    checkpoints.load_into(model, model.state_dict() | rest, source)
-    if inputs is not None:
-        fit_intervals(quantized_layers(model), inputs)
-    return model
