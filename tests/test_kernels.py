@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -280,6 +281,16 @@ def test_without_a_compiler_the_reference_stands_in_with_one_warning() -> None:
     spec = kernels.QuantizerSpec(torch.zeros(2), BITWIDTHS[0], False, 8)
     both = [kernels.gated_fake_quantize(x, torch.tensor(v), spec).values for v in (0.7, -0.7)]
     assert torch.equal(*both)
+
+
+@pytest.mark.usefixtures("_no_compiler")
+def test_ninja_is_found_in_an_environment_that_is_not_activated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.warns(UserWarning, match="no-such-compiler"):  # which is looked for after ninja
+        assert not native.available()
+    assert os.environ["PATH"] == str(tmp_path)
 
 
 def test_compiled_reference_is_what_gpus_run() -> None:

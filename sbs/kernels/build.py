@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import platform
 import shutil
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -66,7 +69,7 @@ def _build(library: Path) -> None:
     from torch.utils import cpp_extension  # takes a while, and only the first run needs it
 
     flags = _flags()
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder, _ninja_in_path():
         print(f"building the kernels for this machine in {library.parent}", file=sys.stderr)
         cpp_extension.load(
             library.stem,
@@ -77,6 +80,19 @@ def _build(library: Path) -> None:
             is_python_module=False,
         )
         shutil.move(Path(folder) / library.name, library)
+
+
+@contextmanager
+def _ninja_in_path() -> Iterator[None]:
+    """Let PyTorch find ninja in an environment that is not activated."""
+    import ninja
+
+    before = os.environ["PATH"]
+    os.environ["PATH"] = os.pathsep.join([before, ninja.BIN_DIR])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
 
 
 def _flags() -> list[str]:
