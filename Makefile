@@ -117,7 +117,7 @@ gpu-check-snapshot:
 	cp results/gpu-check.json results/measured/gpu-check
 
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
 	  pyproject.toml --output-file requirements.lock
 
 schema: environment

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sbs import options as o
-from sbs.errors import SBSError
+from sbs.errors import SBSError, naming_extras
 from sbs.runtime import allocator
 from sbs.warm.client import run_in_server
 from sbs.warm.gpus import claim_gpus
@@ -307,7 +307,8 @@ def run_here() -> None:
     """Run the command in ``sys.argv``; mistakes in the input end with their message alone."""
     allocator.keep_freed_memory()
     try:
-        app()
+        with naming_extras():
+            app()
     except SBSError as error:
         print(f"sbs: {error}", file=sys.stderr)
         sys.exit(1)

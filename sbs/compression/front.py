@@ -65,17 +65,16 @@ class Front:
         Raises:
             SBSError: there are no scores.
         """
-        import seaborn as sns
         from matplotlib.figure import Figure
 
         first = self.results[0]
         if first.full_score is None:
             raise SBSError("there are no scores to draw: give val_loader to sbs.front")
         model = cost_model(first.goal.resource)
-        points = self.table().iloc[:-1]
+        points = self.table().iloc[:-1].sort_values("cost")
         figure = Figure(figsize=(5, 3.5), layout="constrained")
         axes = figure.subplots()
-        sns.lineplot(x=points["cost"] / model.scale, y=points["score"], marker="o", ax=axes)
+        axes.plot(points["cost"] / model.scale, points["score"], marker="o")
         axes.axhline(first.full_score, linestyle="--", color="0.4", label="full precision")
         axes.set(xscale="log", xlabel=f"{model.label} ({model.unit})", ylabel="score")
         axes.legend()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sbs.compression.goal import Goal
 from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape, prune_shapes, uniform_policy_of
+from sbs.errors import naming_extras
 from sbs.export.packed import Sizes, export
 from sbs.networks.prunable import Prunable
 from sbs.policy import FULL_PRECISION, Policy
@@ -89,10 +90,10 @@ class Compressed:
         """Write the network as ONNX, with weights of as few bits as ONNX has types for.
 
         Raises:
-            SBSError: the network has no form in ONNX.
+            SBSError: the network has no form in ONNX, or the extra ``export`` is not installed.
         """
-        # The exporter takes seconds to import.
-        from sbs.export.onnx_file import export_onnx
+        with naming_extras():  # and the exporter takes seconds to import
+            from sbs.export.onnx_file import export_onnx
 
         inputs = [one for one in self.example if isinstance(one, Tensor)]
         return export_onnx(self.model, self.policy, inputs, Path(path))
