@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -36,6 +38,15 @@ def test_functions_of_the_package_import_no_package_that_takes_long() -> None:
     found = imported_by(f"import sbs; [getattr(sbs, name) for name in {sbs.__all__}]")
     assert "torch" in found
     assert not found & {*SLOW, *OF_EXTRAS}
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    stub = ast.parse(Path(sbs.__file__).with_suffix(".pyi").read_text())
+    names = {}
+    for node in stub.body:
+        assert isinstance(node, ast.ImportFrom)
+        names |= {alias.asname: node.module for alias in node.names}
+    assert names == sbs._PUBLIC
 
 
 def test_the_mark_of_a_constant_is_that_of_pytorch() -> None:

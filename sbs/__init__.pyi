@@ -1,0 +1,13 @@
+from sbs.compression.front import front as front
+from sbs.compression.run import compress as compress
+from sbs.cost.exact import policy_cost as policy_cost
+from sbs.cost.inspection import inspect as inspect
+from sbs.cost.trace import trace_layers as trace_layers
+from sbs.errors import SBSError as SBSError
+from sbs.export.packed import load as load
+from sbs.networks import NetworkSpec as NetworkSpec
+from sbs.networks import build_network as build_network
+from sbs.policy import Policy as Policy
+from sbs.policy import uniform_policy as uniform_policy
+from sbs.surgery.networks import quantized_network as quantized_network
+from sbs.surgery.search import search_network as search_network
