@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 import typer
 
-from benchmarks import data_path, image_files, jobs
+from benchmarks import data_path, image_files, jobs, starts
 from benchmarks.measure import (
     alternate,
     medians,
@@ -37,7 +37,7 @@ TURNS = 5
 BITWIDTHS = {"1 candidate": (4,), "2 candidates": (4, 8), "4 candidates": (1, 2, 4, 8)}
 
 
-PARTS = ("images", "files", "steps", "memory", "growth", "processes", "jobs")
+PARTS = ("images", "files", "steps", "memory", "growth", "processes", "jobs", "starts")
 
 
 @app.command()
@@ -91,6 +91,8 @@ def _measured(part: str, depths: list[Network], repeats: int, threads: int) -> I
             yield from _processes(threads)
         case "jobs":
             yield from _jobs()
+        case "starts":
+            yield from _starts(repeats)
 
 
 def _write(rows: list[Row], output: Path) -> None:
@@ -220,6 +222,21 @@ def _jobs() -> Iterator[Row]:
             "threads": 1,
             "value": seconds["job"] - seconds["training"],
             "ratio": seconds["job"] / seconds["training"],
+        }
+
+
+def _starts(repeats: int) -> Iterator[Row]:
+    """Seconds of a first use; ratio to PyTorch's import."""
+    seconds = starts.measure(repeats)
+    for name, value in seconds.items():
+        yield {
+            "section": "seconds of a first use",
+            "network": "",
+            "precision": "",
+            "variant": name,
+            "threads": 1,
+            "value": value,
+            "ratio": value / seconds[starts.PYTORCH],
         }
 
 

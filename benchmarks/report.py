@@ -38,7 +38,8 @@ def rendering(table: pd.DataFrame) -> str:
         "",
         f"{first['device']}, {first['threads']} threads, PyTorch {first['torch']}. Value and, in",
         "parentheses, its ratio to the best plain full-precision step of the same run. In other",
-        "sections: to torchvision's rate, to one process on all cores, of a job to its training.",
+        "sections: to torchvision's rate, to one process on all cores, of a job to its training,",
+        "of a first use to PyTorch's import.",
         "",
     ]
     for section, part in table.groupby("section", sort=False):

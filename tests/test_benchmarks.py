@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks import starts
 from benchmarks.steps import VARIANTS, Network, make_step
 
 
@@ -33,3 +34,9 @@ def test_reference_step_is_the_same_step(name: str) -> None:
             step.task.model.eval()
             losses.append(step.task.loss((step.images, step.labels)))
     torch.testing.assert_close(losses[0], losses[1], atol=0.05, rtol=0.02)
+
+
+def test_first_uses_are_beside_the_import_of_pytorch() -> None:
+    found = starts.measure(1)
+    assert list(found) == ["import torch", "sbs.inspect", "sbs.compress"]
+    assert all(seconds > 0 for seconds in found.values())
