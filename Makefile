@@ -8,6 +8,7 @@
 #   make report                one HTML page of everything made so far: results/report.html
 #   make repro                 everything at the default scale, cached by DVC
 #   make pull                  download the results from DVC's remote instead of making them
+#   make docs                  the documentation as a site: results/site/index.html
 #   make test                  all tests
 #   make check                 formatting, linting, types
 #   make bench                 time and memory of a step: results/benchmarks.md, .csv and .svg
@@ -39,7 +40,7 @@ endif
 
 EXHIBITS := $(basename $(notdir $(wildcard notebooks/*.py)))
 
-.PHONY: $(EXHIBITS) tables imagenet-sample help environment plan report repro pull test check bench bench-snapshot evidence gpu-check gpu-check-snapshot lock schema snapshot restore
+.PHONY: $(EXHIBITS) tables imagenet-sample help environment plan report repro pull docs test check bench bench-snapshot evidence gpu-check gpu-check-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -86,6 +87,10 @@ pull: environment
 	cp results/exhibits/tables/* results/exhibits/figures/* results
 	mkdir -p .snakemake
 	tar --extract --gzip --file results/provenance.tar.gz --directory .snakemake
+
+# Any broken link, reference or cell of the notebook is an error.
+docs: environment
+	$(RUN) sphinx-build --quiet --fail-on-warning --conf-dir docs . results/site
 
 test: environment
 	$(RUN) python -m pytest -n 2

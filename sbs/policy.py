@@ -111,7 +111,7 @@ class LayerPolicy(BaseModel):
 
 
 class Policy(BaseModel):
-    """Network name and one :class:`LayerPolicy` for each convolution and linear layer.
+    """Network name and one :class:`sbs.policy.LayerPolicy` for each convolution and linear layer.
 
     Layers are found by name; their order means nothing.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Front:
-    """Results of :func:`front`; ``str()`` of it is the table.
+    """Results of :func:`sbs.front`; ``str()`` of it is the table.
 
     Attributes:
         results: one for each target, in their order.

@@ -78,7 +78,7 @@ class CostRange:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What :func:`inspect` has found; ``str()`` of it is a table.
+    """What :func:`sbs.inspect` has found; ``str()`` of it is a table.
 
     Attributes:
         network: class of the network.
@@ -144,8 +144,9 @@ def inspect(
     Args:
         model: the network; not changed.
         example_input: its input for one image, a tensor (1, ...), or a tuple of its arguments.
-        bitwidths: candidates of the search; each is a multiple of the one before.
-        group_size: filters per pruning group.
+        bitwidths: candidates of the search, by default 2, 4 and 8; each is a multiple of the one
+            before.
+        group_size: filters per pruning group, by default 4.
 
     Returns:
         Layers with reasons, and the range of costs that a search can reach.

@@ -112,13 +112,12 @@ def load(path: str | Path, plain: nn.Module | None = None) -> nn.Module:
     """Load the network of an exported file, for inference, with decoded weights.
 
     Args:
-        path: file of :func:`export`.
+        path: packed file, as ``result.save`` or ``sbs export`` writes it.
         plain: the network before compression, with any weights; not changed. Not needed for the
             project's own networks.
 
     Raises:
-        SBSError: the file is missing, damaged, not written by :func:`export`, or of another
-            network.
+        SBSError: the file is missing, damaged, not a packed network, or of another network.
     """
     return read(Path(path), plain).model
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class NetworkSpec:
     """A network's name and its pruning. What its graph says is derived, see
-    :mod:`sbs.networks.structure`.
+    ``sbs.networks.structure``.
 
     Attributes:
         name: its name.
