@@ -75,7 +75,7 @@ class Compressed:
 
     def report(self) -> str:
         """Layers with their bits and filters, costs, and scores, as text."""
-        console = Console(width=WIDTH, color_system=None)
+        console = Console(width=WIDTH, color_system=None, force_jupyter=False)
         with console.capture() as capture:
             console.print(self._table())
             for line in self._lines():

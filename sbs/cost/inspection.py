@@ -95,7 +95,7 @@ class Inspection:
     other_macs: int
 
     def __str__(self) -> str:
-        console = Console(width=WIDTH, color_system=None)
+        console = Console(width=WIDTH, color_system=None, force_jupyter=False)
         with console.capture() as capture:
             console.print(self._table())
             for line in self._totals():
