@@ -90,7 +90,7 @@ pull: environment
 
 # Any broken link, reference or cell of the notebook is an error.
 docs: environment
-	$(RUN) sphinx-build --quiet --fail-on-warning --conf-dir docs . results/site
+	$(RUN) sphinx-build --quiet --fresh-env --fail-on-warning --conf-dir docs . results/site
 
 test: environment
 	$(RUN) python -m pytest -n 2

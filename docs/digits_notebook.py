@@ -24,6 +24,7 @@
 # %%
 import onnxruntime
 import torch
+from IPython.display import SVG
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
@@ -110,6 +111,13 @@ front = sbs.front(
     verbose=False,
 )
 front.table().round(4)
+
+# %% [markdown]
+# `front.plot` draws the score against the cost:
+
+# %%
+front.plot("front.svg")
+SVG("front.svg")
 
 # %% [markdown]
 # ## Files

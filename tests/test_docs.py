@@ -33,9 +33,9 @@ def build(source: Path, site: Path, *options: str) -> subprocess.CompletedProces
 
 
 def outputs(page: str) -> list[str]:
-    """Text of the outputs of a notebook's cells, without colours."""
-    found = re.findall(r'<div class="cell_output.*?(?:</pre>|</table>)', page, re.S)
-    return [unescape(re.sub(r"<[^>]+>", "", output)) for output in found]
+    """Text or picture of the outputs of a notebook's cells."""
+    found = re.findall(r'<div class="cell_output.*?(?:</pre>|</table>|<img[^>]*>)', page, re.S)
+    return [unescape(re.sub(r"<(?!img)[^>]+>", "", output)) for output in found]
 
 
 @pytest.mark.end_to_end
@@ -45,13 +45,14 @@ def test_the_site_builds_without_a_warning_and_runs_its_notebook(tmp_path: Path)
     assert built.returncode == 0, built.stderr
     api = (site / "docs" / "api.html").read_text()
     assert [name for name in sbs.__all__ if f'id="sbs.{name}"' not in api] == []
-    inspected, compressed, search, front, saved, exported = outputs(
+    inspected, compressed, search, front, picture, saved, exported = outputs(
         (site / "docs" / "digits.html").read_text()
     )
     assert "targets from" in inspected
     assert "target 0.005 x full: the search got there" in compressed
     assert search.count("epoch ") == 10
     assert "full precision" in front
+    assert ".svg" in picture
     assert float(saved.split(":")[1]) < 1e-4
     assert float(re.findall(r"([\d.]+)%", exported)[0]) > 99
 
