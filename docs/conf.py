@@ -17,6 +17,7 @@ CONTENTS = """
 docs/start
 docs/digits
 docs/compress
+docs/packed
 docs/costs
 docs/api
 docs/faq
