@@ -21,6 +21,7 @@
 #       record_paths: ["<results>/search/{runs}/search.json"]
 #     outputs:
 #       csv_path: <results>/sensitivity.csv
+#       correlations_path: <results>/sensitivity_correlations.csv
 #       metrics_path: <results>/metrics/sensitivity.json
 #       figure_path: <results>/sensitivity.svg
 #     shows: figure_path
@@ -36,6 +37,7 @@
 # %% tags=["parameters"]
 record_paths = ""
 csv_path = "results/sensitivity.csv"
+correlations_path = "results/sensitivity_correlations.csv"
 metrics_path = "results/metrics/sensitivity.json"
 figure_path = "results/sensitivity.svg"
 
@@ -54,6 +56,7 @@ table
 
 # %%
 correlations = rank_correlations(table)
+correlations.to_csv(correlations_path, index=False)
 write_correlations(correlations, Path(metrics_path))
 correlations
 
