@@ -7,6 +7,7 @@ marked by operators of this package; after, each marker gives way to the operato
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -170,15 +171,18 @@ def _exported(twin: nn.Module, example_inputs: Sequence[Tensor], *, any_batch: b
         examples = tuple(torch.cat([x, x]) for x in examples)
         sizes = tuple({0: torch.export.Dim("batch")} for _ in examples)
     try:
-        program = torch.onnx.export(
-            marked,
-            examples,
-            dynamo=True,
-            optimize=False,
-            opset_version=EXPORTED_OPSET,
-            dynamic_shapes=sizes,
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            # Inputs that share their batch size also share its name.
+            warnings.filterwarnings("ignore", "# The axis name: batch will not be used")
+            program = torch.onnx.export(
+                marked,
+                examples,
+                dynamo=True,
+                optimize=False,
+                opset_version=EXPORTED_OPSET,
+                dynamic_shapes=sizes,
+                verbose=False,
+            )
     except Exception as error:  # the exporter runs the network's own code
         raise SBSError(
             f"{type(twin).__name__}: PyTorch cannot export the network ({error})"
