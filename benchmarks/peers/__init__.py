@@ -1,0 +1,1 @@
+"""What a user could take instead: the same network, target and budget in each tool."""

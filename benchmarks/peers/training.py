@@ -1,0 +1,77 @@
+"""The one training of all tools: the project's own loop and recipe, counted by the meter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from benchmarks.peers.meter import Meter
+from benchmarks.peers.start import SEED
+from benchmarks.peers.tool import Job
+from benchmarks.steps import CPU
+from sbs.compression.settings import runtime_settings
+from sbs.runtime.progress import Reporter
+from sbs.training.classification import Classification
+from sbs.training.loop import Task, fit
+
+RUNTIME = runtime_settings("cpu", "fp32")
+
+
+class CountingReporter(Reporter):
+    """Reports epochs, and has the meter count them."""
+
+    def __init__(self, title: str, stage: str, meter: Meter, steps: int) -> None:
+        """Create it.
+
+        Args:
+            title: name of the run.
+            stage: name of the stage.
+            meter: what counts.
+            steps: steps of an epoch.
+        """
+        super().__init__(f"{title} {stage}")
+        self._stage, self._meter, self._steps = stage, meter, steps
+
+    def epoch(self, summary: Mapping[str, Any], epochs: int, model: object) -> None:
+        """Report and count the end of an epoch."""
+        super().epoch(summary, epochs, model)
+        self._meter.add(self._stage, f"epoch {summary['epoch']}", self._steps)
+
+
+def train(
+    job: Job,
+    tool: str,
+    model: nn.Module,
+    stage: str,
+    epochs: int,
+    *,
+    task: Task | None = None,
+    channels_last: bool = True,
+) -> None:
+    """Train a network in place; a killed job goes on from its last epoch.
+
+    Args:
+        job: what is asked for.
+        tool: name of the tool.
+        model: the network.
+        stage: ``search`` or ``training``.
+        epochs: length.
+        task: what to train; default: the network, by cross-entropy.
+        channels_last: memory format.
+    """
+    settings = job.start.recipe(epochs)
+    batches = job.start.batches(channels_last=channels_last)
+    job.meter.restart()
+    fit(
+        task or Classification(model, settings),
+        batches,
+        settings,
+        RUNTIME,
+        device=CPU,
+        seed=SEED,
+        resume=job.folder / stage,
+        identity={"tool": tool, "level": job.level, "stage": stage, "epochs": job.start.epochs},
+        reporter=CountingReporter(f"{tool} {job.level}-bit", stage, job.meter, len(batches)),
+    )
