@@ -14,6 +14,8 @@
 #   make bench                 time and memory of a step: results/benchmarks.md, .csv and .svg
 #   make evidence              compare the numbers in README.md and docs/ with results/measured/
 #   make bench-snapshot        copy the benchmarks to results/measured/benchmarks/
+#   make peers                 other tools at the same target and budget: results/peers/peers.md
+#   make peers-snapshot        copy that page and its records to results/measured/peers/
 #   make gpu-check             on a GPU: tests, stages, kernels and times: results/gpu-check.json
 #   make gpu-check-snapshot    copy that record to results/measured/gpu-check/
 #   make lock                  new requirements.lock after an edit of pyproject.toml; needs uv
@@ -40,7 +42,7 @@ endif
 
 EXHIBITS := $(basename $(notdir $(wildcard notebooks/*.py)))
 
-.PHONY: $(EXHIBITS) tables imagenet-sample help environment plan report repro pull docs test check bench bench-snapshot evidence gpu-check gpu-check-snapshot lock schema snapshot restore
+.PHONY: $(EXHIBITS) tables imagenet-sample help environment plan report repro pull docs test check bench bench-snapshot peers peers-snapshot evidence gpu-check gpu-check-snapshot lock schema snapshot restore
 
 help:
 	@sed -n -e '/^$$/q' -e 's/^# \{0,1\}//p' Makefile
@@ -113,6 +115,26 @@ evidence: environment
 bench-snapshot:
 	mkdir -p results/measured/benchmarks
 	cp results/benchmarks.csv results/benchmarks.md results/benchmarks.svg results/measured/benchmarks
+
+# The other tools have an environment of their own. It lies on top of .venv, whose packages it sees.
+PEERS := .venv-peers/bin
+PLINIO ?= plinio @ git+https://github.com/eml-eda/plinio@3d6b5e08b3c7d861620ecc9ab25bff82852f8c7c
+EPOCHS ?= 4
+PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
+
+.venv-peers/installed: .venv/installed benchmarks/requirements.txt benchmarks/peers/requirements.txt
+	test -x $(PEERS)/python || $(BIN)/python -m venv .venv-peers
+	$(BIN)/python -c '$(PACKAGES)' > "$$($(PEERS)/python -c '$(PACKAGES)')/below.pth"
+	$(PEERS)/python -m pip install --no-deps --requirement benchmarks/peers/requirements.txt
+	$(PEERS)/python -m pip install --no-deps "$(PLINIO)" || echo "no PLiNIO: the page will say so"
+	touch $@
+
+peers: .venv-peers/installed
+	$(RUN) $(PEERS)/python -m benchmarks.peers run --epochs $(EPOCHS)
+
+peers-snapshot:
+	mkdir -p results/measured/peers
+	cp results/peers/*.json results/peers/peers.csv results/peers/peers.md results/measured/peers
 
 gpu-check: environment
 	$(RUN) python -m benchmarks.gpu_check

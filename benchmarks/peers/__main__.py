@@ -16,6 +16,7 @@ from benchmarks.peers.runner import run as run_tool
 from benchmarks.peers.start import DATA, Start
 from benchmarks.peers.tools import TOOLS
 from sbs.data.fetch import fetch
+from sbs.errors import SBSError
 from sbs.runtime import allocator
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -42,21 +43,20 @@ def run(
         raise typer.BadParameter(
             f"{sorted(unknown)[0]!r} is none of {', '.join(TOOLS)}", param_hint="--tools"
         )
-    if not data.is_file():
-        fetch("cifar100", data)
-    common = f"--folder={folder}", f"--data={data}"
-    crashed = []
-    for level in levels.split(","):
-        for tool in chosen:
-            if not record_path(folder, tool, int(level)).is_file():
-                print(f"{tool}, {level} bits", flush=True)
-                if _in_a_process("one", tool, level, f"--epochs={epochs}", *common):
-                    crashed.append(f"{tool} {level}")
+    pending = [
+        ("one", tool, level, f"--epochs={epochs}")
+        for level in levels.split(",")
+        for tool in chosen
+        if not record_path(folder, tool, int(level)).is_file()
+    ]
     if not (folder / steps.FILE).is_file():
-        _in_a_process("times", *common)
+        pending.append(("times",))
+    if pending and not data.is_file():
+        fetch("cifar100", data)
+    crashed = [" ".join(job) for job in pending if not _done(*job, folder=folder, data=data)]
     page.write(folder, TOOLS)
     if crashed:
-        raise typer.BadParameter(f"no record of: {', '.join(crashed)}; see what they wrote above")
+        raise SBSError(f"no record of: {', '.join(crashed)}; see above, and run it again")
 
 
 @app.command()
@@ -87,8 +87,11 @@ def write_page(folder: Folder = RESULTS) -> None:
     page.write(folder, TOOLS)
 
 
-def _in_a_process(*arguments: str) -> int:
-    return subprocess.run([sys.executable, "-m", "benchmarks.peers", *arguments]).returncode
+def _done(*arguments: str, folder: Path, data: Path) -> bool:
+    """Whether a command of this file ends well in a process of its own."""
+    print(*arguments, flush=True)
+    command = [sys.executable, "-m", "benchmarks.peers", *arguments]
+    return not subprocess.run([*command, f"--folder={folder}", f"--data={data}"]).returncode
 
 
 def main() -> None:

@@ -27,6 +27,8 @@ COLUMNS = {
     "exports": "export (KB)",
 }
 
+OUTCOMES = {"cannot": "Cannot be asked for it", "failed": "Failed"}
+
 HEAD = """# Peers: what a user could take instead
 
 One network (ResNet-20 with the public weights), one dataset (CIFAR-100), one recipe (that of
@@ -147,16 +149,11 @@ def _level(records: Sequence[Record], tools: Mapping[str, Tool]) -> str:
     ]
     if done:
         lines += [_markdown(pd.DataFrame(done)), ""]
-    lines += [
-        f"- **{tools[one.tool].label}** {_verb(one)}: {one.reason}"
-        for one in records
-        if one.outcome != "network"
-    ]
-    return "\n".join([*lines, ""])
-
-
-def _verb(record: Record) -> str:
-    return "cannot" if record.outcome == "cannot" else "failed"
+    for outcome, words in OUTCOMES.items():
+        names = [tools[one.tool].label for one in records if one.outcome == outcome]
+        if names:
+            lines += [f"{words}: {', '.join(names)}; the reasons are below.", ""]
+    return "\n".join(lines)
 
 
 def _markdown(rows: pd.DataFrame) -> str:
@@ -205,8 +202,11 @@ def _tools(records: Sequence[Record], tools: Mapping[str, Tool]) -> str:
 
 
 def _remarks(records: Sequence[Record]) -> list[str]:
-    lines = []
+    reasons = dict.fromkeys(record.reason for record in records if record.outcome == "cannot")
+    lines = [f"- Cannot: {reason}" for reason in reasons]
     for record in records:
+        if record.outcome == "failed":
+            lines.append(f"- {record.level}-bit: failed with {record.reason}")
         if record.own_bops:
             own = f"its own count is {record.own_bops / 1e6:.1f} M BOPs"
             lines.append(f"- {record.level}-bit: {own}.")

@@ -20,7 +20,7 @@ IMAGES = 32
 """Images that sensitivity is measured on, in its example of mixed precision."""
 
 SHARED_BITS = 4
-"""Bits of outputs that several layers read: its search under bit operations does not support them."""
+"""Bits of outputs that several layers read; its search under bit operations skips these."""
 
 DOCUMENTATION = (
     "a platform with 2, 4 and 8 bits for weights and activations, made by `generate_tpc` as its "
