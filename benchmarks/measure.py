@@ -16,7 +16,10 @@ from sbs.runtime.device import peak_memory_bytes
 
 
 def alternate(
-    steps: Mapping[str, Callable[[], None]], repeats: int, warmup: int = 3
+    steps: Mapping[str, Callable[[], None]],
+    repeats: int,
+    warmup: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of each step. Steps alternate, so that other load on the machine affects all."""
     for step in steps.values():
@@ -26,9 +29,9 @@ def alternate(
     for _ in range(repeats):
         for name, step in steps.items():
             step()  # fills the caches with the data of this step
-            started = time.perf_counter()
+            started = clock()
             step()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(clock() - started)
     return seconds
 
 

@@ -171,8 +171,8 @@ def _step_times(times: Mapping[str, Any]) -> str:
     lines = [
         "## Time of a training step",
         "",
-        f"Batch 128, {times['threads']} thread, single precision, medians of {rounds} rounds in "
-        "which all steps take turns.",
+        f"Batch 128, {times['threads']} thread, single precision, processor time; medians of {rounds} "
+        "rounds in which all steps take turns.",
         "",
         pd.DataFrame(rows).to_markdown(index=False, floatfmt=("", ".3f", ".2f")),
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from statistics import median
 
@@ -35,7 +36,8 @@ def measure(tools: dict[str, Tool], start: Start, repeats: int, folder: Path) ->
             steps |= {name: _step(timed, start) for name, timed in tool.steps(start).items()}
         except Exception as error:  # a tool that breaks is a result
             missing[tool.label] = reason_of(error)
-    seconds = alternate(steps, repeats)
+    # Of one thread: processor time, which other work on the machine hardly changes.
+    seconds = alternate(steps, repeats, clock=time.process_time)
     content = {"seconds": seconds, "missing": missing, "threads": torch.get_num_threads()}
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write_text(folder / FILE, json.dumps(content, indent=1) + "\n")
