@@ -200,6 +200,12 @@ def test_table_has_a_row_for_each_number_that_a_document_quotes(written: Path) -
     assert table.loc["step: slow", "step_seconds"] == 4
 
 
+def test_budgets_are_not_mixed(written: Path) -> None:
+    record("ours", 3, epochs=4).save(written)
+    with pytest.raises(SBSError, match="2 and 4 epochs"):
+        page.write(written, TOOLS)
+
+
 def test_a_second_run_computes_nothing_and_writes_the_page(written: Path) -> None:
     (written / "peers.md").unlink()
     before = {path: path.read_bytes() for path in written.glob("*.json")}

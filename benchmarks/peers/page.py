@@ -11,7 +11,10 @@ import pandas as pd
 
 from benchmarks.peers import steps
 from benchmarks.peers.records import Record, load_all
+from benchmarks.peers.start import SCALE
 from benchmarks.peers.tool import Tool
+from sbs.config.scale import load_scale
+from sbs.errors import SBSError
 
 COLUMNS = {
     "label": "tool",
@@ -57,8 +60,18 @@ these tools are made for GPUs.
 
 
 def write(folder: Path, tools: dict[str, Tool]) -> None:
-    """Write ``peers.md`` and ``peers.csv`` from the records in a folder."""
+    """Write ``peers.md`` and ``peers.csv`` from the records in a folder.
+
+    Raises:
+        SBSError: their budgets differ.
+    """
     records = list(load_all(folder, tools))
+    budgets = sorted({record.epochs for record in records})
+    if len(budgets) > 1:
+        raise SBSError(
+            f"{folder}: records with {' and '.join(map(str, budgets))} epochs, which do not compare; "
+            "delete those of one budget"
+        )
     times = _times(folder / steps.FILE)
     table(records, times, tools).to_csv(folder / "peers.csv", index=False, float_format="%.6g")
     (folder / "peers.md").write_text(rendering(records, times, tools))
@@ -129,10 +142,10 @@ def _exports(record: Record) -> str:
 
 
 def _head(records: Sequence[Record]) -> str:
-    first = records[0]
+    first, recipe = records[0], load_scale(SCALE).finetune
     return HEAD.format(
-        rate=0.02,
-        batch=128,
+        rate=recipe.learning_rate,
+        batch=recipe.batch_size,
         device=first.device,
         torch=first.versions["torch"],
         epochs=first.epochs,
@@ -171,8 +184,8 @@ def _step_times(times: Mapping[str, Any]) -> str:
     lines = [
         "## Time of a training step",
         "",
-        f"Batch 128, {times['threads']} thread, single precision, processor time; medians of {rounds} "
-        "rounds in which all steps take turns.",
+        f"Batch 128, {times['threads']} thread, single precision, processor time; medians of "
+        f"{rounds} rounds in which all steps take turns.",
         "",
         pd.DataFrame(rows).to_markdown(index=False, floatfmt=("", ".3f", ".2f")),
         "",

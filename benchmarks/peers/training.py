@@ -72,6 +72,12 @@ def train(
         device=CPU,
         seed=SEED,
         resume=job.folder / stage,
-        identity={"tool": tool, "level": job.level, "stage": stage, "epochs": job.start.epochs},
+        identity={
+            "tool": tool,
+            "level": job.level,
+            "stage": stage,
+            "settings": settings.model_dump(mode="json"),
+            "dataset": job.start.dataset.digest,
+        },
         reporter=CountingReporter(f"{tool} {job.level}-bit", stage, job.meter, len(batches)),
     )
