@@ -69,8 +69,8 @@ def write(folder: Path, tools: dict[str, Tool]) -> None:
     budgets = sorted({record.epochs for record in records})
     if len(budgets) > 1:
         raise SBSError(
-            f"{folder}: records with {' and '.join(map(str, budgets))} epochs, which do not compare; "
-            "delete those of one budget"
+            f"{folder}: records with {' and '.join(map(str, budgets))} epochs, which do not "
+            "compare; delete those of one budget"
         )
     times = _times(folder / steps.FILE)
     table(records, times, tools).to_csv(folder / "peers.csv", index=False, float_format="%.6g")
