@@ -107,7 +107,7 @@ def test_what_a_tool_cannot_do_and_what_breaks_it_are_records(start: Start, tmp_
         raise CannotError("0 of 21 convolutions changed")
 
     def breaks(job: Job) -> Found:
-        raise ValueError("no such operator\nand a long explanation")
+        raise ValueError("no such \x1b[96moperator\x1b[0m\nand a long explanation")
 
     assert run(tool(cannot), 4, start, tmp_path).reason == "0 of 21 convolutions changed"
     failed = run(tool(breaks), 3, start, tmp_path)

@@ -38,9 +38,9 @@ One network (ResNet-20 with the public weights), one dataset (CIFAR-100), one re
 `config/cifar100-short.yaml`: SGD at {rate}, cosine, batch {batch}, all training images), one thread
 of {device}, PyTorch {torch}, single precision. `make peers` runs it.
 
-The budget of each tool is {epochs} epochs to search and {epochs} to train what was found; a tool
-that does not train in its search gets all {both} for training. One seed, so differences of less
-than a point or so say nothing. The test images were used once for each network.
+The budget of each tool, in epochs: {epochs} of search and {epochs} of training what was found; a
+tool that does not train in its search gets all {both} for training. One seed, so differences of
+less than a point or so say nothing. The test images were used once for each network.
 
 - **BOPs** and **memory** are counted by this project from the bits that each tool chose, layer by
   layer; the first convolution's weights and the last layer's have 8 bits everywhere.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmarks.peers.start import Start
 from benchmarks.peers.tool import CannotError, Found, Job, Tool
 
 LONGEST_REASON = 300
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def run(tool: Tool, level: int, start: Start, folder: Path) -> Record:
@@ -46,8 +48,8 @@ def run(tool: Tool, level: int, start: Start, folder: Path) -> Record:
 
 
 def reason_of(error: Exception) -> str:
-    """Kind and first line of an error."""
-    first = str(error).strip().partition("\n")[0]
+    """Kind and first line of an error, without colours."""
+    first = COLOURS.sub("", str(error)).strip().partition("\n")[0]
     return f"{type(error).__name__}: {first[:LONGEST_REASON]}"
 
 

@@ -83,7 +83,8 @@ TOOL = Tool(
     "bits, weights by channel, ranges by `max` on 500 images; then the common training "
     "([guide](https://nvidia.github.io/Model-Optimizer/guides/_pytorch_quantization.html)). Its "
     "own search, `auto_quantize`, takes effective bits of weights as target, no bit operations. "
-    "Below 8 bits convolutions are simulated; its runtimes have none.",
+    "4-bit convolutions are simulated only: a runtime for them is not planned "
+    "([#178](https://github.com/NVIDIA/Model-Optimizer/issues/178)).",
     better="large language models: formats in blocks (NVFP4, MXFP8), AWQ, and runtimes that use "
     "them.",
     packages=("nvidia-modelopt",),
