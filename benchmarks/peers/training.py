@@ -6,17 +6,35 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
+from torch.optim import Adam, Optimizer
 
 from benchmarks.peers.meter import Meter
 from benchmarks.peers.start import SEED
 from benchmarks.peers.tool import Job
 from benchmarks.steps import CPU
 from sbs.compression.settings import runtime_settings
+from sbs.config.settings import TrainSettings
 from sbs.runtime.progress import Reporter
 from sbs.training.classification import Classification
 from sbs.training.loop import Task, fit
+from sbs.training.recipe import Recipe
 
 RUNTIME = runtime_settings("cpu", "fp32")
+
+FOLDED_RATE = 1e-3
+"""Learning rate of :func:`adam`, in the examples of PLiNIO (search) and MCT (training)."""
+
+
+def adam(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
+    """Adam for networks whose batch norms are folded, which the recipe's SGD can blow up."""
+    made = Adam(groups, lr=FOLDED_RATE, weight_decay=settings.weight_decay)
+    for group in made.param_groups:
+        group["initial_lr"] = group["lr"]
+    return made
+
+
+FOLDED = Recipe(optimizer=adam)
+"""The recipe for such networks; all else is the same."""
 
 
 class CountingReporter(Reporter):
@@ -48,6 +66,7 @@ def train(
     epochs: int,
     *,
     task: Task | None = None,
+    recipe: Recipe | None = None,
     channels_last: bool = True,
 ) -> None:
     """Train a network in place; a killed job goes on from its last epoch.
@@ -59,13 +78,14 @@ def train(
         stage: ``search`` or ``training``.
         epochs: length.
         task: what to train; default: the network, by cross-entropy.
+        recipe: of the default task, if not the common one.
         channels_last: memory format.
     """
     settings = job.start.recipe(epochs)
     batches = job.start.batches(channels_last=channels_last)
     job.meter.restart()
     fit(
-        task or Classification(model, settings),
+        task or Classification(model, settings, recipe),
         batches,
         settings,
         RUNTIME,
@@ -77,6 +97,7 @@ def train(
             "level": job.level,
             "stage": stage,
             "settings": settings.model_dump(mode="json"),
+            "optimizer": str((recipe or Recipe()).optimizer.__name__),
             "dataset": job.start.dataset.digest,
         },
         reporter=CountingReporter(f"{tool} {job.level}-bit", stage, job.meter, len(batches)),

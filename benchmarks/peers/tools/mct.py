@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchmarks.peers.exporter import tracing_exporter
 from benchmarks.peers.start import Start
 from benchmarks.peers.tool import Found, Job, TimedTask, Tool
-from benchmarks.peers.training import train
+from benchmarks.peers.training import FOLDED, train
 from sbs.training.classification import Classification
 
 CANDIDATES = (8, 4, 2)
@@ -49,7 +49,7 @@ def with_training(job: Job) -> Found:
 
     with job.meter.part("search", "all"):
         model, facts = _prepared(job.start, job.target)
-    train(job, "mct-training", model, "training", 2 * job.start.epochs)
+    train(job, "mct-training", model, "training", 2 * job.start.epochs, recipe=FOLDED)
     final = mct.qat.pytorch_quantization_aware_training_finalize_experimental(model)
     return _found(final.eval(), facts, job)
 
@@ -197,7 +197,10 @@ TOOLS = (
         label="MCT with its training",
         how="sensitivity, integer program",
         configured="the same bits; then `pytorch_quantization_aware_training_init_experimental`, "
-        "the common training, and `..._finalize_experimental`.",
+        "the common training, but by Adam at 0.001, because it folds batch norms and the common "
+        "SGD diverges ([example](https://github.com/sony/model_optimization/blob/main/tutorials/"
+        "notebooks/mct_features_notebooks/keras/example_keras_qat.ipynb)); and "
+        "`..._finalize_experimental`.",
         better="as above, and the user's own loop trains.",
         packages=("model-compression-toolkit", "mct-quantizers"),
         compress=with_training,

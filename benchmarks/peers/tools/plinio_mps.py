@@ -12,18 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 
 from benchmarks.peers.exporter import tracing_exporter
 from benchmarks.peers.start import Start
 from benchmarks.peers.tool import Found, Job, TimedTask, Tool
-from benchmarks.peers.training import train
+from benchmarks.peers.training import FOLDED, adam, train
 from sbs.training.batch import Batch
 from sbs.training.classification import Classification
-from sbs.training.recipe import cross_entropy, sgd
+from sbs.training.recipe import cross_entropy
 
 CANDIDATES = (2, 4, 8)
 COST = "bops"
+CHOICE_TRAVEL = 3.0
+"""Learning rate of the choices times steps, as of our thresholds: how far they can move."""
+
 LOSS_BATCHES = 10
 """Training batches that the loss of the trained network is measured on."""
 
@@ -32,7 +35,7 @@ class Search:
     """PLiNIO's loop as a task: cross-entropy plus its regularizer."""
 
     def __init__(self, model: Any, regularizer: Any, start: Start, epochs: int) -> None:
-        """Set up the optimizer.
+        """Set up the optimizers.
 
         Args:
             model: network of ``MPS``.
@@ -41,13 +44,13 @@ class Search:
             epochs: length of the search.
         """
         self.model: nn.Module = model
-        groups: list[dict[str, Any]] = [
-            {"params": [one for _, one in model.named_net_parameters()]},
-            {"params": [one for _, one in model.named_nas_parameters()], "weight_decay": 0.0},
-        ]
-        self.optimizers: Sequence[Optimizer] = [sgd(groups, start.recipe(epochs))]
+        settings, self._steps = start.recipe(epochs), len(start.batches())
+        weights = [{"params": [one for _, one in model.named_net_parameters()]}]
+        choices = [one for _, one in model.named_nas_parameters()]
+        rate = CHOICE_TRAVEL / (epochs * self._steps)
+        self.optimizers: Sequence[Optimizer] = [adam(weights, settings), Adam(choices, lr=rate)]
         self._regularizer, self._epochs = regularizer, epochs
-        self._steps, self._iteration = len(start.batches()), 0
+        self._iteration = 0
 
     def before_forward(self, iteration: int) -> None:
         """Note where the search is."""
@@ -89,7 +92,7 @@ def compress(job: Job) -> Found:
     own = float(model.get_cost(COST))
     policy = start.policy(_bits(model.summary(), start))
     found = model.export()
-    train(job, "plinio", found, "training", epochs, channels_last=False)
+    train(job, "plinio", found, "training", epochs, recipe=FOLDED, channels_last=False)
     found.eval()
     return Found(
         found,
@@ -168,7 +171,9 @@ def _steps(start: Start) -> dict[str, TimedTask]:
     search = Search(model, _constraint(start, start.target(4)), start, 1)
     return {
         "PLiNIO, search": TimedTask(search, channels_last=False),
-        "PLiNIO, training": TimedTask(Classification(found, start.recipe(1)), channels_last=False),
+        "PLiNIO, training": TimedTask(
+            Classification(found, start.recipe(1), FOLDED), channels_last=False
+        ),
     }
 
 
@@ -181,9 +186,11 @@ TOOL = Tool(
     "([MPS](https://github.com/eml-eda/plinio/blob/main/plinio/methods/mps/README.md)); the target "
     "by its regularizer for constraints, `DUCCIO`, whose strength follows from the loss "
     "([regularizers](https://github.com/eml-eda/plinio/blob/main/plinio/regularizers/README.md)); "
-    "one optimizer, without weight decay for the choices "
+    "it folds batch norms, so Adam at 0.001 trains weights, and a second Adam without weight decay "
+    "the choices "
     "([example](https://github.com/eml-eda/plinio/blob/main/examples/channel_pruning_pit.ipynb)); "
-    "then `export()`, training, `integerize_arch` and `ONNXExporter` "
+    "the example's rate of the choices is for 100 epochs, here it is 3 over the steps, as for our "
+    "thresholds. Then `export()`, training, `integerize_arch` and `ONNXExporter` "
     "([example](https://github.com/eml-eda/plinio/blob/main/examples/qat.ipynb)). The search by "
     "channels, which also prunes, is left out: its documentation says that its export crashes.",
     better="costs of real chips (MPIC, NE16, DIANA, GAP8), several constraints at once, and an "
