@@ -11,7 +11,7 @@ from torch import Tensor
 
 import sbs
 from benchmarks import steps
-from benchmarks.peers.start import SEED, Start
+from benchmarks.peers.start import NETWORK, SEED, Start
 from benchmarks.peers.tool import Found, Job, TimedTask, Tool
 from benchmarks.peers.training import train
 from sbs.compression.progress import EpochEnd
@@ -82,9 +82,9 @@ def search(job: Job, *, prune: bool) -> Found:
 def uniform(job: Job) -> Found:
     """Train the network with the same bits in all layers but the ends."""
     start = job.start
-    policy = uniform_policy_of("resnet20", start.shapes, job.level)
+    policy = uniform_policy_of(NETWORK, start.shapes, job.level)
     images, _ = start.batches().first_batch()
-    spec = sbs.NetworkSpec("resnet20")
+    spec = sbs.NetworkSpec(NETWORK)
     model = with_state(
         start.network(),
         spec,
@@ -113,11 +113,12 @@ def _steps(start: Start) -> dict[str, TimedTask]:
         "ours, search of bits": "SBS-Q",
         "ours, training": "fixed 4-bit",
     }
+    plain = {"plain": TimedTask(Classification(start.network(), start.recipe(1)))}
     network = steps.Network()
-    return {
+    return plain | {
         name: TimedTask(steps.VARIANTS[variant].make(network, start.scale))
         for name, variant in names.items()
-    } | {"plain": TimedTask(Classification(start.network(), start.recipe(1)))}
+    }
 
 
 TOOLS = (
