@@ -186,6 +186,7 @@ def test_page_shows_what_each_tool_reached(written: Path) -> None:
     cells = [cell.strip() for cell in rows[2].split("|")[3:-1]]
     assert cells == ["900.0", "1.50", "200.0", "0.25", "0.50", "1564", "65.43", "100.0", "onnx 350"]
     assert "Cannot be asked for it: torchao" in text[first:second]
+    assert "Not run yet: ours, bits only" in text[first:second]
     assert "Failed: Brevitas" in text[second:]
     assert "- Cannot: 0 of 21 convolutions" in text
     assert "- 3-bit: failed with ValueError: why" in text

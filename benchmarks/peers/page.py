@@ -166,6 +166,9 @@ def _level(records: Sequence[Record], tools: Mapping[str, Tool]) -> str:
         names = [tools[one.tool].label for one in records if one.outcome == outcome]
         if names:
             lines += [f"{words}: {', '.join(names)}; the reasons are below.", ""]
+    present = {one.tool for one in records}
+    if absent := [tool.label for name, tool in tools.items() if name not in present]:
+        lines += [f"Not run yet: {', '.join(absent)}.", ""]
     return "\n".join(lines)
 
 
