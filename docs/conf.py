@@ -32,6 +32,7 @@ docs/commands
 config/README
 docs/results
 docs/findings
+docs/peers
 benchmarks/README
 ```
 
