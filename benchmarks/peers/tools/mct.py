@@ -188,7 +188,8 @@ TOOLS = (
         label="MCT, after training",
         how="sensitivity, integer program",
         configured=f"{DOCUMENTATION}; `pytorch_post_training_quantization`.",
-        better="minutes, with some hundred images and without labels; the target is a bound.",
+        better="minutes, with some hundred images and without labels; the target is a bound where "
+        "no searched output has several readers.",
         packages=("model-compression-toolkit", "mct-quantizers"),
         compress=after_training,
     ),
