@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.brevitas_peer import quantize
 from benchmarks.peers.start import Start
 from benchmarks.peers.tool import Found, Job, TimedTask, Tool
 from benchmarks.peers.training import train
@@ -28,6 +27,8 @@ def compress(job: Job) -> Found:
 
 
 def _network(start: Start, bits: int) -> nn.Module:
+    from benchmarks.brevitas_peer import quantize  # needs Brevitas
+
     return quantize(start.network(), bits).to(memory_format=torch.channels_last)
 
 
