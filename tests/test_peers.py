@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -18,7 +19,7 @@ from benchmarks.peers.records import Record, load, record_path
 from benchmarks.peers.runner import run
 from benchmarks.peers.start import NETWORK, SCALE, Start
 from benchmarks.peers.tool import CannotError, Found, Job, Tool
-from benchmarks.peers.tools import TOOLS
+from benchmarks.peers.tools import TOOLS, brevitas_layers, modelopt
 from benchmarks.peers.tools.ours import EpochLoader
 from sbs.config.scale import load_scale
 from sbs.cost.layers import uniform_policy_of
@@ -234,23 +235,15 @@ def test_the_loader_gives_the_common_batches(start: Start) -> None:
 # The warnings of the tools are theirs.
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("bits", [3, 4])
-def test_fixed_bits_of_brevitas_cost_the_target(start: Start, bits: int) -> None:
-    pytest.importorskip("brevitas", reason="`make peers` installs it")
-    from benchmarks.peers.tools import brevitas_layers
-
-    model = brevitas_layers._network(start, bits)
-    policy = start.policy(brevitas_layers._bits(model, start))
-    assert start.cost(policy, "bops") == start.target(bits)
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("bits", [3, 4])
-def test_fixed_bits_of_modelopt_cost_the_target(start: Start, bits: int) -> None:
-    pytest.importorskip("modelopt", reason="`make peers` installs it")
-    from benchmarks.peers.tools import modelopt
-
-    model = modelopt._network(start, bits)
-    policy = start.policy(modelopt._bits(model, start))
+@pytest.mark.parametrize(
+    ("package", "tool"), [("brevitas", brevitas_layers), ("modelopt", modelopt)]
+)
+def test_fixed_bits_cost_the_target(
+    start: Start, package: str, tool: ModuleType, bits: int
+) -> None:
+    pytest.importorskip(package, reason="`make peers` installs it")
+    model = tool._network(start, bits)
+    policy = start.policy(tool._bits(model, start))
     assert start.cost(policy, "bops") == start.target(bits)
 
 

@@ -40,7 +40,8 @@ of {device}, PyTorch {torch}, single precision. `make peers` runs it.
 
 The budget of each tool, in epochs: {epochs} of search and {epochs} of training what was found; a
 tool that does not train in its search gets all {both} for training. One seed, so differences of
-less than a point or so say nothing. The test images were used once for each network.
+less than a point or so say nothing. The test images were used once for each network. Tools that
+fold batch norms train with Adam at 0.001, as in their own examples.
 
 - **BOPs** and **memory** are counted by this project from the bits that each tool chose, layer by
   layer; the first convolution's weights and the last layer's have 8 bits everywhere.

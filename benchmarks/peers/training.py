@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.optim import Adam, Optimizer
 
 from benchmarks.peers.meter import Meter
-from benchmarks.peers.start import SEED
-from benchmarks.peers.tool import Job
+from benchmarks.peers.start import SEED, Start
+from benchmarks.peers.tool import Found, Job
 from benchmarks.steps import CPU
 from sbs.compression.settings import runtime_settings
 from sbs.config.settings import TrainSettings
@@ -101,4 +103,29 @@ def train(
             "dataset": job.start.dataset.digest,
         },
         reporter=CountingReporter(f"{tool} {job.level}-bit", stage, job.meter, len(batches)),
+    )
+
+
+def train_fixed(
+    job: Job,
+    name: str,
+    model: nn.Module,
+    bits: Callable[[nn.Module, Start], Mapping[str, tuple[int, int]]],
+    export: Callable[[nn.Module, tuple[int, ...], Path], None],
+) -> Found:
+    """Train a network whose bits the user has fixed, for the whole budget.
+
+    Args:
+        job: what is asked for.
+        name: name of the tool.
+        model: the quantized network.
+        bits: (network, start) -> bits of weights and inputs, by layer.
+        export: (network, shape of an image, folder): writes the tool's own file.
+    """
+    train(job, name, model, "training", 2 * job.start.epochs)
+    model.eval()
+    return Found(
+        model,
+        job.start.policy(bits(model, job.start)),
+        {"onnx": partial(export, model, tuple(job.start.dataset.image))},
     )

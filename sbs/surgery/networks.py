@@ -24,7 +24,8 @@ def quantized_network(
     """The network of ``policy``: pruned filters removed, layers at their bitwidths.
 
     Args:
-        model: plain network as ``spec`` describes it; its modules and parameters are reused.
+        model: plain network as ``spec`` describes it; its modules and parameters are reused, and
+            its layers are split (:func:`sbs.networks.own_forward.split_layers`).
         spec: description of the network.
         policy: bitwidths and kept filters; checked against the network.
         plain: layers that are not quantized, whatever the policy says.

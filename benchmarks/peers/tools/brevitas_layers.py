@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,20 +9,14 @@ from torch import nn
 
 from benchmarks.peers.start import Start
 from benchmarks.peers.tool import Found, Job, TimedTask, Tool
-from benchmarks.peers.training import train
+from benchmarks.peers.training import train_fixed
 from sbs.training.classification import Classification
 
 
 def compress(job: Job) -> Found:
     """Train with fixed bits, for the whole budget."""
     model = _network(job.start, job.level)
-    train(job, "brevitas", model, "training", 2 * job.start.epochs)
-    model.eval()
-    return Found(
-        model,
-        job.start.policy(_bits(model, job.start)),
-        {"onnx": partial(_export, model, tuple(job.start.dataset.image))},
-    )
+    return train_fixed(job, "brevitas", model, _bits, _export)
 
 
 def _network(start: Start, bits: int) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import nn
 
 from benchmarks.peers.start import Start
 from benchmarks.peers.tool import Found, Job, TimedTask, Tool
-from benchmarks.peers.training import train
+from benchmarks.peers.training import train_fixed
 from sbs.training.classification import Classification
 
 INNER = ("layer*conv?", "layer*downsample.0")
@@ -23,13 +22,7 @@ def compress(job: Job) -> Found:
     """Train with fixed bits, for the whole budget."""
     with job.meter.part("search", "calibration"):
         model = _network(job.start, job.level)
-    train(job, "modelopt", model, "training", 2 * job.start.epochs)
-    model.eval()
-    return Found(
-        model,
-        job.start.policy(_bits(model, job.start)),
-        {"onnx": partial(_export, model, tuple(job.start.dataset.image))},
-    )
+    return train_fixed(job, "modelopt", model, _bits, _export)
 
 
 def _network(start: Start, bits: int) -> nn.Module:

@@ -19,7 +19,7 @@ from sbs.cost.layers import uniform_policy_of
 from sbs.export.onnx_file import export_onnx
 from sbs.export.packed import export as export_packed
 from sbs.policy import Policy
-from sbs.stages.finetune import with_state
+from sbs.surgery.weights import with_state
 from sbs.training.classification import Classification
 
 DOCUMENTATION = "[compress.md](../../../docs/compress.md)"
