@@ -23,11 +23,6 @@ from sbs.compression.goal import Goal
 from sbs.compression.progress import EpochEnd
 from sbs.compression.result import Compressed
 from sbs.errors import SBSError
-from sbs.export.packed import read
-from sbs.export.verify import compare
-from sbs.networks.structure import structure_of
-from sbs.surgery.networks import quantized_layers
-from tests.other_networks import OTHERS, inputs_of, lively
 
 IMAGES, LABELS = (
     torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 16,
@@ -397,50 +392,6 @@ def test_targets_can_be_shares_and_bits() -> None:
     assert str(Goal.parse(0.25)) == "bops: 0.25 x full"
     assert str(Goal.parse("memory: 3-bit")) == "memory: 3-bit"
     assert str(Goal.parse("0.9 x 4-bit")) == "bops: 0.9 x 4-bit"
-
-
-def squared(model: nn.Module, batch: Tensor) -> Tensor:
-    result: Tensor = model(batch).square().mean()
-    return result
-
-
-@pytest.mark.filterwarnings("ignore:.*std.*degrees of freedom.*")
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_networks_are_searched_fine_tuned_exported_and_verified(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run, "ENOUGH_STEPS", 1)
-    torch.manual_seed(1)
-    model = lively(OTHERS[name]()).train()
-    batches = [inputs_of(name, 4)]
-    example = inputs_of(name, 1)
-    result = sbs.compress(
-        model,
-        batches,
-        "8-bit",
-        loss=squared,
-        learning_rate=1e-4,
-        example_input=example,
-        search_epochs=2,
-        epochs=1,
-        verbose=False,
-    )
-    assert result.cost() <= Goal.parse("8-bit").target.factor * result.full_cost()
-    assert all(entry["loss"] == entry["loss"] for entry in result.history["search"])
-    result.save(tmp_path / "net.sbs")
-    again = sbs.load(tmp_path / "net.sbs", model)
-    own, layers = result.model.state_dict(), quantized_layers(result.model)
-    for key, value in again.state_dict().items():
-        layer = layers.get(key.removesuffix(".weight"))
-        want = own[key] if layer is None else layer.quantized_weight()
-        torch.testing.assert_close(value, want, msg=key)
-    assert again(example).isfinite().all()
-    assert result.export(tmp_path / "net.onnx").file < sum(value.nbytes for value in own.values())
-    found = compare(tmp_path / "net.onnx", read(tmp_path / "net.sbs", model), [inputs_of(name, 2)])
-    assert found.agrees, str(found)
-    integers = {layer.name for layer in found.layers if layer.integer is not None}
-    first = structure_of(model).first
-    assert integers == set(layers) - first
 
 
 def test_the_example_in_the_documentation_is_true() -> None:

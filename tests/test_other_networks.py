@@ -1,24 +1,30 @@
-"""Surgery, cost and export of networks that the paper does not have."""
+"""Surgery, cost, compression and export of networks that the paper does not have."""
 
 from __future__ import annotations
 
 import copy
 import random
+from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import sbs
+from sbs.compression import run
+from sbs.compression.goal import Goal
 from sbs.cost.exact import policy_cost
 from sbs.cost.expected import expected_cost
 from sbs.cost.layers import uniform_policy_of
 from sbs.cost.trace import trace_layers
 from sbs.errors import SBSError
+from sbs.export.packed import read
+from sbs.export.verify import compare
 from sbs.networks import NetworkSpec
 from sbs.networks.structure import structure_of
 from sbs.policy import FULL_PRECISION, Bitwidths, LayerPolicy, Policy
-from sbs.surgery.networks import plain_state, quantized_network, split_intervals
+from sbs.surgery.networks import plain_state, quantized_layers, quantized_network, split_intervals
 from sbs.surgery.search import search_network
 from tests.other_networks import OTHERS, inputs_of, lively, shape_of
 
@@ -122,3 +128,47 @@ def test_operations_are_those_that_pytorch_counts(name: str) -> None:
     for shape in trace_layers(model, shape_of(name)):
         assert 2 * shape.macs == sum(counts[f"{kind}.{shape.name}"].values()), shape.name
     assert layers
+
+
+def squared(model: nn.Module, batch: Tensor) -> Tensor:
+    result: Tensor = model(batch).square().mean()
+    return result
+
+
+@pytest.mark.filterwarnings("ignore:.*std.*degrees of freedom.*")
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_networks_are_searched_fine_tuned_exported_and_verified(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "ENOUGH_STEPS", 1)
+    torch.manual_seed(1)
+    model = lively(OTHERS[name]()).train()
+    batches = [inputs_of(name, 4)]
+    example = inputs_of(name, 1)
+    result = sbs.compress(
+        model,
+        batches,
+        "8-bit",
+        loss=squared,
+        learning_rate=1e-4,
+        example_input=example,
+        search_epochs=2,
+        epochs=1,
+        verbose=False,
+    )
+    assert result.cost() <= Goal.parse("8-bit").target.factor * result.full_cost()
+    assert all(entry["loss"] == entry["loss"] for entry in result.history["search"])
+    result.save(tmp_path / "net.sbs")
+    again = sbs.load(tmp_path / "net.sbs", model)
+    own, layers = result.model.state_dict(), quantized_layers(result.model)
+    for key, value in again.state_dict().items():
+        layer = layers.get(key.removesuffix(".weight"))
+        want = own[key] if layer is None else layer.quantized_weight()
+        torch.testing.assert_close(value, want, msg=key)
+    assert again(example).isfinite().all()
+    assert result.export(tmp_path / "net.onnx").file < sum(value.nbytes for value in own.values())
+    found = compare(tmp_path / "net.onnx", read(tmp_path / "net.sbs", model), [inputs_of(name, 2)])
+    assert found.agrees, str(found)
+    integers = {layer.name for layer in found.layers if layer.integer is not None}
+    first = structure_of(model).first
+    assert integers == set(layers) - first
