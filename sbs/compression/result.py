@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from sbs.export.packed import Sizes, export
 from sbs.networks.prunable import Prunable
 from sbs.policy import FULL_PRECISION, Policy
 from sbs.registry.costs import cost_model
+from sbs.runtime.console import as_text
 
 if TYPE_CHECKING:
     from sbs.export.onnx_file import OnnxSizes
@@ -75,12 +75,7 @@ class Compressed:
 
     def report(self) -> str:
         """Layers with their bits and filters, costs, and scores, as text."""
-        console = Console(width=WIDTH, color_system=None, force_jupyter=False)
-        with console.capture() as capture:
-            console.print(self._table())
-            for line in self._lines():
-                console.print(line, highlight=False)
-        return capture.get()
+        return as_text(self._table(), self._lines(), WIDTH)
 
     def save(self, path: str | Path) -> Sizes:
         """Write the network as packed integers; :func:`sbs.load` reads it."""

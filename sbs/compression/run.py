@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from sbs.compression.goal import Goal
-from sbs.compression.loader import LoaderBatches, placed
 from sbs.compression.progress import Callback, StageReporter
 from sbs.compression.result import Compressed
+from sbs.compression.scoring import Metric, accuracy, mean_score
 from sbs.compression.settings import (
     UserOptimizer,
     UserSchedule,
@@ -27,14 +27,10 @@ from sbs.compression.settings import (
     runtime_settings,
     search_settings,
 )
+from sbs.compression.subject import Subject
 from sbs.config.settings import RuntimeSettings, check_precision
-from sbs.cost.layers import LayerShape
-from sbs.cost.trace import trace_with
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
-from sbs.networks import NetworkSpec
-from sbs.networks.own_forward import split_layers
-from sbs.nn.convolution import accelerate
 from sbs.policy import Bitwidths
 from sbs.provenance.code import source_digest
 from sbs.registry.methods import Method, method
@@ -46,9 +42,6 @@ from sbs.training.classification import Classification
 from sbs.training.loop import fit
 from sbs.training.recipe import Objective, Recipe, cross_entropy
 from sbs.training.state import Progression
-
-Metric: TypeAlias = Callable[[nn.Module, Batch], float | Tensor]
-"""(network, batch) -> mean score of the batch."""
 
 ENOUGH_STEPS = 100
 """With fewer steps, gates cannot follow the loss."""
@@ -139,7 +132,7 @@ def compress(
         True
     """
     call = _Call(
-        _Subject.of(model, train_loader, example_input, choose_device(device), seed),
+        Subject.of(model, train_loader, example_input, choose_device(device), seed),
         Goal.parse(target),
         recipe_of(loss, optimizer, schedule),
         runtime_settings(device, precision),
@@ -152,7 +145,7 @@ def compress(
         callbacks,
         verbose,
     )
-    score = partial(_score, metric=metric or (_accuracy if loss is cross_entropy else loss))
+    score = partial(mean_score, metric=metric or (accuracy if loss is cross_entropy else loss))
     with _folder(checkpoint) as folder:
         found = call.search(folder / "search")
         compressed, tuned = call.finetune(found, folder / "finetune")
@@ -173,71 +166,10 @@ def compress(
 
 
 @dataclass(frozen=True)
-class _Subject:
-    """The network to compress and its data.
-
-    Attributes:
-        plain: the given network, on the CPU.
-        batches: the training batches.
-        example: one input, a tuple of the network's arguments, on the CPU.
-        shapes: shapes of its layers.
-        device: device to compute on.
-        seed: of all random choices.
-    """
-
-    plain: nn.Module
-    batches: LoaderBatches
-    example: tuple[Any, ...]
-    shapes: tuple[LayerShape, ...]
-    device: torch.device
-    seed: int
-
-    @classmethod
-    def of(
-        cls,
-        model: nn.Module,
-        loader: Iterable[Batch],
-        example: Tensor | tuple[Any, ...] | None,
-        device: torch.device,
-        seed: int,
-    ) -> _Subject:
-        """Trace the network.
-
-        Raises:
-            SBSError: it cannot be traced, or nothing of it can be compressed.
-        """
-        batches = LoaderBatches(loader, device, seed)
-        plain = accelerate(split_layers(copy.deepcopy(model).cpu()))
-        if example is None:
-            example = _first_item(batches.first_batch())
-        inputs = example if isinstance(example, tuple) else (example,)
-        inputs = mapped(inputs, lambda tensor: tensor.detach().cpu())
-        shapes = trace_with(plain, inputs)
-        if all(shape.end for shape in shapes):
-            raise SBSError(
-                f"{type(model).__name__}: there is nothing to decide; only layers between the "
-                "first and the last one can have other bitwidths or fewer filters. sbs.inspect "
-                "says why layers are left alone"
-            )
-        return cls(plain, batches, inputs, shapes, device, seed)
-
-    @property
-    def spec(self) -> NetworkSpec:
-        """Every convolution that can lose filters may."""
-        return NetworkSpec(type(self.plain).__name__)
-
-    def network(self) -> nn.Module:
-        """A copy of the network on the device."""
-        model = copy.deepcopy(self.plain).to(memory_format=torch.channels_last)
-        result: nn.Module = model.to(self.device)
-        return result
-
-
-@dataclass(frozen=True)
 class _Call:
     """A network, and what the caller wants of it."""
 
-    subject: _Subject
+    subject: Subject
     goal: Goal
     recipe: Recipe
     runtime: RuntimeSettings
@@ -346,40 +278,6 @@ def _method(*, quantize: bool, prune: bool) -> Method:
     if (quantize, prune) not in names:
         raise SBSError("quantize and prune are both false: there is nothing to search")
     return method(names[quantize, prune])
-
-
-def _first_item(batch: Batch) -> Tensor:
-    """The input of one item, from a batch of inputs and labels."""
-    if isinstance(batch, list | tuple) and batch and isinstance(batch[0], Tensor):
-        return batch[0][:1]
-    raise SBSError(
-        "example_input: batches are no pairs of inputs and labels; give the network's input for "
-        "one item"
-    )
-
-
-@torch.no_grad()
-def _score(
-    model: nn.Module, loader: Iterable[Batch] | None, device: torch.device, *, metric: Metric
-) -> float | None:
-    """Mean of a metric over all items."""
-    if loader is None:
-        return None
-    model.eval()
-    total, items = 0.0, 0
-    for given in loader:
-        batch = mapped(given, lambda tensor: placed(tensor, device))
-        total += float(metric(model, batch)) * size_of(batch)
-        items += size_of(batch)
-    if not items:
-        raise SBSError("val_loader: gives no batch")
-    return total / items
-
-
-def _accuracy(model: nn.Module, batch: Batch) -> Tensor:
-    inputs, labels = batch
-    hits: Tensor = model(inputs).argmax(1) == labels
-    return 100 * hits.float().mean()
 
 
 def _digest(state: Mapping[str, Tensor]) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,6 +23,7 @@ from sbs.networks.own_forward import split_layers
 from sbs.networks.structure import Structure, structure_of
 from sbs.policy import ENDS_BITS, FULL_PRECISION, Bitwidths
 from sbs.registry.costs import cost_model
+from sbs.runtime.console import as_text
 
 RESOURCES = ("bops", "memory")
 BITWIDTHS = Bitwidths((2, 4, 8))
@@ -95,12 +95,7 @@ class Inspection:
     other_macs: int
 
     def __str__(self) -> str:
-        console = Console(width=WIDTH, color_system=None, force_jupyter=False)
-        with console.capture() as capture:
-            console.print(self._table())
-            for line in self._totals():
-                console.print(line, highlight=False)
-        return capture.get()
+        return as_text(self._table(), self._totals(), WIDTH)
 
     def _table(self) -> Table:
         table = Table(title=self.network)
