@@ -221,6 +221,19 @@ def test_a_budget_below_the_lowest_bits_is_refused_at_once(context: SearchContex
         method("haq").load()(replace(context, settings=settings))
 
 
+def test_a_short_training_takes_a_batch_in_parts(
+    context: SearchContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = context.runtime.model_copy(update={"accumulation": 3})
+    proposals = Proposals(replace(context, runtime=runtime), context.section(HAQSettings))
+    bits = {shape.name: (8, 8) for shape in SHAPES[1:-1]}
+    model, sizes = proposals.network(bits), list[int]()
+    model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    monkeypatch.setattr(proposals, "network", lambda _: model)
+    assert 0 < proposals.accuracy(bits) <= 100
+    assert sizes == [22, 21, 21]
+
+
 def test_reward_is_the_change_of_accuracy(context: SearchContext) -> None:
     proposals = Proposals(context, context.section(HAQSettings))
     bits = {shape.name: (8, 8) for shape in SHAPES[1:-1]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from scipy import stats
+from torch import nn
 
 from sbs.config.scale import Scale
 from sbs.config.target import Target
@@ -141,6 +143,28 @@ def test_images_set_aside_are_never_trained_on(context: SearchContext) -> None:
     assert len(aside) == 64
     assert not aside & training
     assert len(aside | training) == context.batches.images
+
+
+def test_a_short_training_takes_a_batch_in_parts(
+    context: SearchContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = context.runtime.model_copy(update={"accumulation": 3})
+    meter = Meter(replace(context, runtime=runtime), context.section(SensitivitySettings))
+    sizes, build = list[tuple[bool, int]](), meter._network
+
+    def watched(policy: Policy) -> nn.Module:
+        model = build(policy)
+        model.register_forward_pre_hook(
+            lambda network, given: sizes.append((network.training, len(given[0])))
+        )
+        return model
+
+    monkeypatch.setattr(meter, "_network", watched)
+    meter.loss_of(4, None)
+    trained = [size for training, size in sizes if training]
+    whole = [len(batch[0]) for batch in meter.training.epoch(0)]
+    assert sum(trained[: 3 * len(whole)]) == sum(whole)
+    assert max(trained) == -(-max(whole) // 3)
 
 
 LAYERS = [f"layer{number}" for number in range(20)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,9 +22,9 @@ from sbs.runtime import processes
 from sbs.runtime.device import autocast, synchronize
 from sbs.runtime.progress import Reporter
 from sbs.runtime.seeding import derive_seed, seed_everything
-from sbs.training.batch import Batch, parts, size_of
+from sbs.training.batch import Batch
 from sbs.training.recipe import Schedule, learning_rate_factor
-from sbs.training.spread import mean_size, spread, without_average
+from sbs.training.spread import portions, spread
 from sbs.training.state import Progression, read_state, training_lock, write_state
 
 
@@ -167,19 +166,15 @@ class _Epoch:
 
     def _add_gradients(self, batch: Batch, iteration: int) -> Tensor:
         """Gradients of the mean loss of a batch; return this process's part of it."""
-        whole = mean_size(batch, self.device)
-        losses = []
-        pending = min(self.runtime.accumulation, size_of(batch))
-        for some in parts(batch, pending):
-            pending -= 1
+        losses: list[Tensor] = []
+        for part, weight in portions(batch, self.loss_of, self.runtime, self.device):
             self.task.before_forward(iteration)
-            with without_average(self.loss_of) if pending else nullcontext():
-                with (
-                    autocast(self.runtime, self.device),
-                    processes.own_noise(self.device, self.seed, iteration, pending),
-                ):
-                    loss = self.loss_of(some) * (size_of(some) / whole)
-                loss.backward()
+            with (
+                autocast(self.runtime, self.device),
+                processes.own_noise(self.device, self.seed, iteration, len(losses)),
+            ):
+                loss = self.loss_of(part) * weight
+            loss.backward()
             losses.append(loss.detach())
         return torch.stack(losses).sum()
 

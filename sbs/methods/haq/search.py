@@ -30,7 +30,7 @@ from sbs.runtime import processes
 from sbs.runtime.device import autocast
 from sbs.runtime.seeding import derive_seed, seed_everything
 from sbs.surgery.networks import plain_state, quantized_network
-from sbs.training.spread import spread, weight
+from sbs.training.spread import portions, spread
 from sbs.training.state import Progression, read_state, training_lock, write_state
 
 REWARD_SCALE = 0.1
@@ -165,14 +165,14 @@ class Proposals:
         )
         hits = torch.zeros((), dtype=torch.long, device=device)
         for batch in self.batches.epoch(0):
-            images, labels = batch
             optimizer.zero_grad(set_to_none=True)
-            with autocast(self.context.runtime, device):
-                logits: Tensor = network(images).float()
-            loss = F.cross_entropy(logits, labels) * weight(batch, device)
-            loss.backward()  # type: ignore[no-untyped-call]
+            for (images, labels), weight in portions(batch, network, self.context.runtime, device):
+                with autocast(self.context.runtime, device):
+                    logits: Tensor = network(images).float()
+                loss = F.cross_entropy(logits, labels) * weight
+                loss.backward()  # type: ignore[no-untyped-call]
+                hits += (logits.argmax(1) == labels).sum()
             optimizer.step()
-            hits += (logits.argmax(1) == labels).sum()
         return 100 * float(processes.total(hits)) / self.batches.images
 
     @torch.no_grad()

@@ -25,7 +25,7 @@ from sbs.runtime.seeding import derive_seed
 from sbs.surgery.intervals import fit_intervals, sample_inputs
 from sbs.surgery.networks import quantized_layers, quantized_network
 from sbs.training.recipe import cross_entropy, learning_rate_factor, sgd
-from sbs.training.spread import spread, weight
+from sbs.training.spread import portions, spread
 
 INTERVAL = {"weight_bits": "weight_interval", "activation_bits": "activation_interval"}
 
@@ -119,10 +119,11 @@ class Meter:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * learning_rate_factor(schedule, step / steps)
             optimizer.zero_grad(set_to_none=True)
-            with autocast(context.runtime, context.device):
-                loss = cross_entropy(network, batch)
-            loss = loss * weight(batch, context.device)
-            loss.backward()  # type: ignore[no-untyped-call]
+            for part, weight in portions(batch, network, context.runtime, context.device):
+                with autocast(context.runtime, context.device):
+                    loss = cross_entropy(network, part)
+                loss = loss * weight
+                loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         synchronize(context.device)
 
