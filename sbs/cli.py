@@ -43,6 +43,19 @@ def fetch(
 
 
 @app.command()
+def unpack(
+    files: Annotated[list[Path], typer.Argument(help="Parquet files of the Hugging Face hub.")],
+    output: Annotated[Path, typer.Option(help="Folder of a split: imagenet/train, imagenet/val.")],
+) -> None:
+    """Write images in parquet files as tar files, which the workflow can read them from."""
+    from sbs.data.unpacking import unpack as run
+
+    for file in files:
+        target, images = run(file, output)
+        typer.echo(f"{target}: {images} images")
+
+
+@app.command()
 def pretrain(
     network: o.Network,
     settings: o.Settings,

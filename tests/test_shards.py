@@ -6,17 +6,23 @@ import io
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
-from sbs.data import imagenet
+from sbs.cli import app
+from sbs.data import imagenet, unpacking
 from sbs.data.augmentation import Augmentation
 from sbs.data.dataset_files import load_dataset, save_dataset
 from sbs.data.feeding import train_batches
 from sbs.data.image_files import FileSet
 from sbs.data.images import Dataset
+from sbs.data.unpacking import unpack
 from sbs.errors import SBSError
 from tests.pictures import SYNSETS, save_tree
 
@@ -95,6 +101,72 @@ def test_shards_give_the_batches_of_folders(
         for (images, labels), (others, other_labels) in zip(of_shards, of_folders, strict=True):
             assert torch.equal(images, others)
             assert torch.equal(labels, other_labels)
+
+
+def in_parquet(path: Path, files: list[Path], **changes: Any) -> Path:
+    """As the Hugging Face hub has them; ``changes`` are other columns, None for no column."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = [{"bytes": file.read_bytes(), "path": file.name} for file in files]
+    labels = [SYNSETS.index(file.parent.name) for file in files]
+    columns = {"image": images, "label": labels} | changes
+    pq.write_table(pa.table({name: one for name, one in columns.items() if one is not None}), path)
+    return path
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_parquet_files_unpacked_give_the_batches_of_folders(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    monkeypatch.setattr(unpacking, "ROWS", 4)
+    for split, hub in (("train", "train"), ("val", "validation")):
+        files = pictures(folder, split)
+        for number in (0, 1):
+            own = files[number * 5 :] if number else files[:5]
+            nameless = [{"bytes": file.read_bytes(), "path": None} for file in own]
+            changes = {} if named else {"image": nameless}
+            path = in_parquet(
+                folder / "hub" / f"{hub}-{number:05d}-of-00002.parquet", own, **changes
+            )
+            words = ["unpack", str(path), "--output", str(folder / "tar" / "imagenet" / split)]
+            for _ in range(2):  # the second time there is nothing left to do
+                result = CliRunner().invoke(app, words)
+                assert result.exit_code == 0, result.output
+                assert result.output.endswith(f"{len(own)} images\n")
+    batches = training(listed(folder / "tar")), training(listed(folder / "folders"))
+    for (images, labels), (others, other_labels) in zip(*batches, strict=True):
+        assert torch.equal(images, others)
+        assert torch.equal(labels, other_labels)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": [-1] * 12}, r"row 0 has no class \(-1\).* take train and validation"),
+        ({"label": None}, r"no column label"),
+        ({"image": [None] * 12}, r"row 0 has no image"),
+        ({"image": [{"bytes": b"GIF89a", "path": "a.gif"}] * 12}, r"neither JPEG nor PNG"),
+    ],
+)
+def test_parquet_files_without_images_and_classes_are_refused(
+    folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = in_parquet(folder / "train.parquet", pictures(folder, "train"), **changes)
+    with pytest.raises(SBSError, match=message):
+        unpack(path, folder / "out")
+    assert not list((folder / "out").glob("*"))
+
+
+def test_a_damaged_parquet_file_is_named(folder: Path) -> None:
+    path = in_parquet(folder / "train.parquet", pictures(folder, "train"))
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(SBSError, match=r"train\.parquet: truncated"):
+        unpack(path, folder)
+
+
+def test_parquet_files_in_place_of_images_are_answered_with_the_command(folder: Path) -> None:
+    in_parquet(folder / "imagenet" / "data" / "train-0.parquet", pictures(folder, "train"))
+    with pytest.raises(SBSError, match=r"sbs unpack .*/data/train\*\.parquet --output .*/train"):
+        listed(folder)
 
 
 def test_the_digest_is_of_names_sizes_and_classes(folder: Path) -> None:

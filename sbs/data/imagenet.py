@@ -73,13 +73,24 @@ def load(name: str, directory: Path | None, cache: Path) -> Dataset:
 
 def _listed(root: Path, split: str, side: int) -> FileSet:
     folder = root / split
+    if folder.is_dir() and (shards := shards_of(folder)):
+        return _from_shards(root, shards, side)
+    if packed := [
+        file for place in (folder, root, root / "data") for file in _parquet(place, split)
+    ]:
+        raise SBSError(
+            f"{packed[0]}: single images cannot be read from a parquet file; write tar files once, "
+            f"with 'sbs unpack {packed[0].parent}/{split}*.parquet --output {folder}'"
+        )
     if not folder.is_dir():
         raise SBSError(
             f"{folder}: no such folder; it must contain a folder for each class, or tar files"
         )
-    if shards := shards_of(folder):
-        return _from_shards(root, shards, side)
     return _from_folders(root, split, side)
+
+
+def _parquet(folder: Path, split: str) -> list[Path]:
+    return sorted(folder.glob(f"{split}*.parquet"))
 
 
 def _from_folders(root: Path, split: str, side: int) -> FileSet:
