@@ -8,10 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 import sbs
-from sbs.kernels import build
 from tests.conftest import ROOT
 
 SLOW = ("torch._dynamo", "torchvision", "pandas", "matplotlib", "seaborn", "scipy", "sklearn")
@@ -47,9 +45,3 @@ def test_type_checkers_see_the_same_names() -> None:
         assert isinstance(node, ast.ImportFrom)
         names |= {alias.asname: node.module for alias in node.names}
     assert names == sbs._PUBLIC
-
-
-def test_the_mark_of_a_constant_is_that_of_pytorch() -> None:
-    marks = vars(torch.compiler.assume_constant_result(lambda: None))
-    assert marks
-    assert marks.items() <= vars(build.available).items()

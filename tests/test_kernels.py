@@ -264,9 +264,9 @@ def test_sums_do_not_depend_on_the_number_of_threads() -> None:
 def _no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     monkeypatch.setenv("CXX", "no-such-compiler")
-    native.available.cache_clear()
+    native._built.cache_clear()
     yield
-    native.available.cache_clear()
+    native._built.cache_clear()
 
 
 @pytest.mark.usefixtures("_no_compiler")

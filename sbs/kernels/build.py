@@ -31,9 +31,16 @@ _LINUX_FLAGS = ["-fopenmp"]
 _X86_FLAGS = ["-march=native"]
 
 
-@cache
 def available() -> bool:
-    """Whether the kernels are there, after building them if need be; warns once if not."""
+    """Whether the kernels are there, after building them if need be; warns once if not.
+
+    Not for a network under torch.compile, which makes kernels of the reference functions.
+    """
+    return not torch.compiler.is_compiling() and _built()
+
+
+@cache
+def _built() -> bool:
     try:
         _load()
     except Exception as error:  # a missing compiler shows itself in many ways
@@ -44,11 +51,6 @@ def available() -> bool:
         )
         return False
     return True
-
-
-# What `torch.compiler.assume_constant_result` does; that one imports the compiler, which takes
-# longer than all else that a first call of the package imports.
-available._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _load() -> None:

@@ -12,8 +12,11 @@ from torch import Tensor
 
 
 def reference(x: Tensor, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """A reference function with its options bound; compiled if ``x`` is on a GPU."""
-    if x.device.type == "cuda":
+    """A reference function with its options bound; compiled if ``x`` is on a GPU.
+
+    In a network under torch.compile it becomes a part of that.
+    """
+    if x.device.type == "cuda" and not torch.compiler.is_compiling():
         return compiled(function, tuple(options.items()))
     return partial(function, **options)
 
