@@ -102,7 +102,7 @@ def no_compiler() -> None:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         patch.setattr(build, "_load", fail)
-        build.available.__wrapped__()
+        build._built.__wrapped__()
     raise SBSError(str(caught[0].message).removesuffix(": no compiler"))
 
 
