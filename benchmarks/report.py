@@ -10,9 +10,14 @@ import seaborn as sns
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw ratios to the plain step, for time and memory, as bars on a logarithmic axis."""
+    """Draw ratios to the plain step, for time and memory, as bars on a logarithmic axis.
+
+    Nothing is drawn before a part has measured them.
+    """
     shown = {"step seconds": "time of a step", "peak megabytes": "peak memory"}
     part = table[table["section"].isin(shown) & (table["precision"] == "fp32")]
+    if part.empty:
+        return
     part = part.assign(section=part["section"].map(shown))
     sns.set_theme(style="whitegrid", context="paper")
     grid = sns.catplot(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 import torch
 
-from benchmarks import starts
+from benchmarks import data_path, starts
+from benchmarks.__main__ import run
 from benchmarks.steps import VARIANTS, Network, make_step
 
 
@@ -34,6 +38,20 @@ def test_reference_step_is_the_same_step(name: str) -> None:
             step.task.model.eval()
             losses.append(step.task.loss((step.images, step.labels)))
     torch.testing.assert_close(losses[0], losses[1], atol=0.05, rtol=0.02)
+
+
+@pytest.mark.parametrize("part", ["images", "starts"])
+def test_a_part_without_steps_is_written_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """As the first part of `make bench` is, in a fresh clone."""
+    rates = {"ours": 200.0, "torchvision": 100.0}
+    monkeypatch.setattr(data_path, "measure", lambda _: rates)
+    monkeypatch.setattr(starts, "measure", lambda _: {"import torch": 2.0, "sbs.inspect": 3.0})
+    path = tmp_path / "benchmarks.csv"
+    run(path, 1, 1, "20", part)
+    assert set(pd.read_csv(path)["ratio"]) == {1.0, 2.0 if part == "images" else 1.5}
+    assert path.with_suffix(".md").is_file()
 
 
 def test_first_uses_are_beside_the_import_of_pytorch() -> None:
