@@ -51,8 +51,7 @@ def unpack(
     from sbs.data.unpacking import unpack as run
 
     for file in files:
-        target, images = run(file, output)
-        typer.echo(f"{target}: {images} images")
+        typer.echo(str(run(file, output)))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import tarfile
 from collections.abc import Callable
@@ -131,7 +132,7 @@ def test_parquet_files_unpacked_give_the_batches_of_folders(
             for _ in range(2):  # the second time there is nothing left to do
                 result = CliRunner().invoke(app, words)
                 assert result.exit_code == 0, result.output
-                assert result.output.endswith(f"{len(own)} images\n")
+                assert result.output.strip().endswith(f"{path.stem}.tar")
     batches = training(listed(folder / "tar")), training(listed(folder / "folders"))
     for (images, labels), (others, other_labels) in zip(*batches, strict=True):
         assert torch.equal(images, others)
@@ -167,6 +168,20 @@ def test_parquet_files_in_place_of_images_are_answered_with_the_command(folder: 
     in_parquet(folder / "imagenet" / "data" / "train-0.parquet", pictures(folder, "train"))
     with pytest.raises(SBSError, match=r"sbs unpack .*/data/train\*\.parquet --output .*/train"):
         listed(folder)
+    save_tree(folder / "imagenet")  # with the images in folders, nobody needs the parquet files
+    assert isinstance(listed(folder).train, FileSet)
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(unpacking, "_write", full)
+    with pytest.raises(OSError, match="No space left"):
+        unpack(in_parquet(folder / "train.parquet", pictures(folder, "train")), folder / "out")
+    assert not list((folder / "out").glob("*"))
 
 
 def test_the_digest_is_of_names_sizes_and_classes(folder: Path) -> None:

@@ -75,9 +75,7 @@ def _listed(root: Path, split: str, side: int) -> FileSet:
     folder = root / split
     if folder.is_dir() and (shards := shards_of(folder)):
         return _from_shards(root, shards, side)
-    if packed := [
-        file for place in (folder, root, root / "data") for file in _parquet(place, split)
-    ]:
+    if not _has_folders(folder) and (packed := _parquet_files(root, split)):
         raise SBSError(
             f"{packed[0]}: single images cannot be read from a parquet file; write tar files once, "
             f"with 'sbs unpack {packed[0].parent}/{split}*.parquet --output {folder}'"
@@ -89,8 +87,13 @@ def _listed(root: Path, split: str, side: int) -> FileSet:
     return _from_folders(root, split, side)
 
 
-def _parquet(folder: Path, split: str) -> list[Path]:
-    return sorted(folder.glob(f"{split}*.parquet"))
+def _has_folders(folder: Path) -> bool:
+    return folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir())
+
+
+def _parquet_files(root: Path, split: str) -> list[Path]:
+    places = (root / split, root / "data", root)
+    return [file for place in places for file in sorted(place.glob(f"{split}*.parquet"))]
 
 
 def _from_folders(root: Path, split: str, side: int) -> FileSet:

@@ -27,7 +27,7 @@ ROWS = 256
 """Images in memory at a time, about 30 MB."""
 
 
-def unpack(source: Path, folder: Path) -> tuple[Path, int]:
+def unpack(source: Path, folder: Path) -> Path:
     """Write the images of a parquet file to a tar file of the same name, as WebDataset does.
 
     A finished tar file is not written again, so an interrupted run goes on where it was.
@@ -37,20 +37,25 @@ def unpack(source: Path, folder: Path) -> tuple[Path, int]:
         folder: where the tar file goes.
 
     Returns:
-        The tar file, and the number of images in the parquet file.
+        The tar file.
 
     Raises:
         SBSError: the parquet file is damaged, or has no images and labels.
     """
     target = folder / f"{source.stem}.tar"
+    if not target.exists():
+        with atomic_write(target) as temporary, tarfile.open(temporary, "w") as archive:
+            for number, row in enumerate(_rows(source)):
+                _add(archive, source, number, row)
+    return target
+
+
+def _rows(source: Path) -> Iterator[dict[str, Any]]:
     try:
         with pq.ParquetFile(source) as file:
             _check_columns(source, file.schema_arrow.names)
-            if not target.exists():
-                with atomic_write(target) as temporary, tarfile.open(temporary, "w") as archive:
-                    for number, row in enumerate(_rows(file)):
-                        _add(archive, source, number, row)
-            return target, file.metadata.num_rows
+            for batch in file.iter_batches(ROWS, columns=COLUMNS):
+                yield from batch.to_pylist()
     except (ArrowException, OSError) as error:
         raise SBSError(
             f"{source}: truncated or altered parquet file ({error}); fetch it again"
@@ -63,11 +68,6 @@ def _check_columns(source: Path, names: list[str]) -> None:
             f"{source}: no column {' and no column '.join(missing)}; images are expected as in "
             "the Hugging Face hub's imagenet-1k"
         )
-
-
-def _rows(file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
-    for batch in file.iter_batches(ROWS, columns=COLUMNS):
-        yield from batch.to_pylist()
 
 
 def _add(archive: tarfile.TarFile, source: Path, number: int, row: dict[str, Any]) -> None:
