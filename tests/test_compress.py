@@ -362,6 +362,11 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"train_loader": iter([])}, "train_loader: an iterator can be read only once"),
     ({"train_loader": []}, "train_loader: gives no batch"),
     ({"train_loader": [IMAGES[:8]] * 99}, "example_input: batches are no pairs"),
+    (
+        {"train_loader": [{"x": IMAGES[:8]}] * 99, "example_input": IMAGES[:1]},
+        r"loss: batches are no pairs .* give a function loss\(model, batch\)",
+    ),
+    ({"example_input": IMAGES[0]}, r"does not run on the example input \(Tensor \(1, 8, 8\)\)"),
     ({"val_loader": []}, "val_loader: gives no batch"),
     ({"model": OnlyEnds()}, "OnlyEnds: there is nothing to decide"),
     ({"model": Deciding()}, "Deciding: torch.fx cannot trace the network"),
@@ -409,6 +414,7 @@ def test_targets_have_units(text: str, resource: str, cost: float) -> None:
 def test_targets_can_be_shares_and_bits() -> None:
     assert str(Goal.parse(0.25)) == "bops: 0.25 x full"
     assert str(Goal.parse("memory: 3-bit")) == "memory: 3-bit"
+    assert str(Goal.parse("memory: 8 KB")) == "memory: 8 KB"
     assert str(Goal.parse("0.9 x 4-bit")) == "bops: 0.9 x 4-bit"
 
 

@@ -6,6 +6,7 @@ import doctest
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,6 +55,23 @@ def test_more_candidates_reach_lower() -> None:
     assert large > small
     with pytest.raises(SBSError, match="do not nest"):
         inspect(model, IMAGE, bitwidths=(2, 3))
+
+
+def test_large_costs_are_printed_without_exponents() -> None:
+    text = str(inspect(build_network("resnet20", 100), IMAGE))
+    assert "bops: 41,799 M BOPs at full precision; targets from" in text
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        (IMAGE[:, :1], r"example input \(Tensor \(1, 1, 32, 32\)\): .* to have 3 channels"),
+        ((IMAGE, "more"), r"example input \(Tensor \(1, 3, 32, 32\), str\): .*positional argument"),
+    ],
+)
+def test_an_example_that_does_not_fit_is_named(example: Any, message: str) -> None:
+    with pytest.raises(SBSError, match=message):
+        inspect(build_network("resnet20", 100), example)
 
 
 class Mixed(nn.Module):

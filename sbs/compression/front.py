@@ -44,7 +44,7 @@ class Front:
 
         rows = [
             {
-                "target": one.goal.target.text,
+                "target": one.goal.words,
                 "cost": one.cost(),
                 "share": one.cost() / one.full_cost(),
                 "score": one.score,

@@ -30,10 +30,12 @@ class Goal:
     Attributes:
         resource: name of the cost model.
         target: the cost.
+        words: the cost as the caller wrote it, with its unit.
     """
 
     resource: str
     target: Target
+    words: str
 
     @classmethod
     def parse(cls, value: str | float) -> Goal:
@@ -51,10 +53,11 @@ class Goal:
         name, colon, rest = str(value).rpartition(": ")
         resource = NAMES.get(name.strip(), name.strip()) if colon else "bops"
         cost_model(resource)
-        return cls(resource, _target(rest.strip(), str(value)))
+        target = _target(rest.strip(), str(value))
+        return cls(resource, target, target.text if target.reference_bits else rest.strip())
 
     def __str__(self) -> str:
-        return f"{self.resource}: {self.target}"
+        return f"{self.resource}: {self.words}"
 
 
 def _target(text: str, whole: str) -> Target:

@@ -118,11 +118,12 @@ class Compressed:
             model = cost_model(resource)
             full, now = self.full_cost(resource), self.cost(resource)
             yield (
-                f"{resource}: {now / model.scale:.4g} of {full / model.scale:.4g} {model.unit} "
+                f"{resource}: {model.number(now)} of {model.number(full)} {model.unit} "
                 f"({full / now:.1f} times less)"
             )
-        how = "by itself" if not self.landing_flips else f"with {self.landing_flips} flips"
-        yield f"target {self.goal.target.text}: the search got there {how}"
+        flips = f"{self.landing_flips} flip{'' if self.landing_flips == 1 else 's'}"
+        how = f"with {flips}" if self.landing_flips else "by itself"
+        yield f"target {self.goal.words}: the search got there {how}"
         if self.score is not None:
             yield f"validation: {self.score:.4g}, before {self.full_score:.4g}"
 

@@ -27,7 +27,7 @@ from sbs.compression.settings import (
     runtime_settings,
     search_settings,
 )
-from sbs.compression.subject import Subject
+from sbs.compression.subject import Subject, check_pairs
 from sbs.config.settings import RuntimeSettings, check_precision
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
@@ -131,8 +131,11 @@ def compress(
         >>> result.cost() < result.full_cost() / 30
         True
     """
+    subject = Subject.of(model, train_loader, example_input, choose_device(device), seed)
+    if loss is cross_entropy:
+        check_pairs(subject.batches.first_batch())
     call = _Call(
-        Subject.of(model, train_loader, example_input, choose_device(device), seed),
+        subject,
         Goal.parse(target),
         recipe_of(loss, optimizer, schedule),
         runtime_settings(device, precision),
@@ -149,7 +152,6 @@ def compress(
     with _folder(checkpoint) as folder:
         found = call.search(folder / "search")
         compressed, tuned = call.finetune(found, folder / "finetune")
-    subject = call.subject
     return Compressed(
         compressed.eval(),
         found.policy,

@@ -81,6 +81,18 @@ class Subject:
         return result
 
 
+def check_pairs(batch: Batch) -> None:
+    """Check that the default loss can take a batch.
+
+    Raises:
+        SBSError: the batch is no pair of inputs and labels.
+    """
+    if not (isinstance(batch, list | tuple) and len(batch) == 2):
+        raise SBSError(
+            "loss: batches are no pairs of inputs and labels; give a function loss(model, batch)"
+        )
+
+
 def _first_item(batch: Batch) -> Tensor:
     """The input of one item, from a batch of inputs and labels."""
     if isinstance(batch, list | tuple) and batch and isinstance(batch[0], Tensor):

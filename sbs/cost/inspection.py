@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape, uniform_policy_of
 from sbs.cost.reach import Reach
-from sbs.cost.trace import trace_with
+from sbs.cost.trace import run_on, trace_with
 from sbs.errors import SBSError
 from sbs.networks.eligible import Layer
 from sbs.networks.graph import in_mode
@@ -114,10 +114,10 @@ class Inspection:
             yield "nothing of this network can be compressed"
         for cost in self.costs:
             model = cost_model(cost.resource)
-            full, lowest = cost.full / model.scale, cost.lowest / model.scale
             yield (
-                f"{cost.resource}: {full:.4g} {model.unit} at full precision; targets from "
-                f"{lowest:.4g} {model.unit} on can be reached ({full / lowest:.1f} times less)"
+                f"{cost.resource}: {model.number(cost.full)} {model.unit} at full precision; "
+                f"targets from {model.number(cost.lowest)} {model.unit} on can be reached "
+                f"({cost.full / cost.lowest:.1f} times less)"
             )
         if self.other_macs:
             share = self.other_macs / (self.macs + self.other_macs)
@@ -147,7 +147,7 @@ def inspect(
         Layers with reasons, and the range of costs that a search can reach.
 
     Raises:
-        SBSError: the bitwidths do not nest.
+        SBSError: the bitwidths do not nest, or the network does not run on the example.
 
     Example:
         >>> import sbs, torch
@@ -252,7 +252,7 @@ def _ranges(
 def _all_macs(model: nn.Module, inputs: tuple[Any, ...]) -> int:
     counter = FlopCounterMode(display=False)
     with in_mode(model, training=False), torch.no_grad(), counter:
-        model(*inputs)
+        run_on(model, inputs)
     return counter.get_total_flops() // 2
 
 

@@ -54,8 +54,8 @@ class Reach:
             if self.group_size is not None:
                 how += " and one group of filters where they can be pruned"
             raise SBSError(
-                f"search.target: {target.text!r} is {cost / model.scale:.4g} {model.unit}, but "
-                f"{self.network} with {how} costs {lowest / model.scale:.4g}; give a larger target"
+                f"search.target: {target.text!r} is {model.number(cost)} {model.unit}, but "
+                f"{self.network} with {how} costs {model.number(lowest)}; give a larger target"
             )
         return cost
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sbs.cost.layers import LayerShape
+from sbs.errors import SBSError
 from sbs.networks.structure import Structure, structure_of
 
 
@@ -33,6 +34,9 @@ def trace_with(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[LayerShape, .
     Args:
         model: the network; not changed.
         inputs: its positional arguments, on the CPU.
+
+    Raises:
+        SBSError: the network cannot be traced, or does not run on these inputs.
     """
     structure = structure_of(model)
     shapes: list[LayerShape] = []
@@ -41,8 +45,30 @@ def trace_with(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[LayerShape, .
     for name in structure.layers:
         twin.get_submodule(name).register_forward_hook(_recorder(name, structure, shapes))
     with torch.no_grad():
-        twin(*inputs)
+        run_on(twin, inputs)
     return tuple(shapes)
+
+
+def run_on(model: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """Run a network on an example, and say so if it does not take it.
+
+    Raises:
+        SBSError: the network does not run on these inputs.
+    """
+    try:
+        model(*inputs)
+    except Exception as error:  # somebody's own forward pass can raise anything
+        given = ", ".join(map(_described, inputs))
+        why = str(error).partition("\n")[0]
+        raise SBSError(
+            f"{type(model).__name__} does not run on the example input ({given}): {why}. Give the "
+            "input of one item: a tensor (1, ...), or a tuple of the network's arguments"
+        ) from error
+
+
+def _described(value: object) -> str:
+    kind = type(value).__name__
+    return f"{kind} {tuple(value.shape)}" if isinstance(value, Tensor) else kind
 
 
 def _recorder(name: str, structure: Structure, shapes: list[LayerShape]) -> Callable[..., None]:

@@ -64,6 +64,11 @@ class CostModel:
     argument: str = ""
     file: Path | None = None
 
+    def number(self, cost: float) -> str:
+        """A cost in ``unit`` for people: four significant digits, or a whole number."""
+        value = cost / self.scale
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
 
 ROOM = Room("cost model", "cost", "COSTS")
 COSTS: Registry[CostModel] = Registry(ROOM, imported(ROOM))
