@@ -1,7 +1,7 @@
 """Layers and prunable filters of a registered network, without importing PyTorch.
 
-The workflow checks cost targets before it runs anything. Tracing a network needs PyTorch, so a
-separate process traces it, once per version of the network's code, and caches the result.
+The workflow checks cost targets before it runs anything. Tracing networks needs PyTorch, so a
+separate process traces them, once per version of a network's code, and the results are cached.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,12 +50,30 @@ def network_facts(name: str, image: tuple[int, int, int], classes: int) -> Netwo
     Raises:
         SBSError: the network cannot be built or cannot read such images.
     """
-    path = _path(name, image, classes)
+    return facts_of_all([name], image, classes)[name]
+
+
+def facts_of_all(
+    names: Iterable[str], image: tuple[int, int, int], classes: int
+) -> dict[str, NetworkFacts]:
+    """Like :func:`network_facts` for several networks, by name; those to trace share a process.
+
+    Starting one takes longer than a trace.
+    """
+    paths = {name: _path(name, image, classes) for name in names}
+    missing = {name: path for name, path in paths.items() if _cached(path) is None}
+    if missing:
+        _trace_elsewhere(missing, image, classes)
+    return {
+        name: NetworkFacts.model_validate_json(path.read_text()) for name, path in paths.items()
+    }
+
+
+def _cached(path: Path) -> NetworkFacts | None:
     try:
         return NetworkFacts.model_validate_json(path.read_text())
     except (OSError, ValidationError):
-        _trace_elsewhere(name, image, classes, path)
-    return NetworkFacts.model_validate_json(path.read_text())
+        return None
 
 
 def _path(name: str, image: tuple[int, int, int], classes: int) -> Path:
@@ -63,8 +82,9 @@ def _path(name: str, image: tuple[int, int, int], classes: int) -> Path:
     return cache_folder() / "networks" / f"{sha256_of_text(key)[:16]}.json"
 
 
-def _trace_elsewhere(name: str, image: tuple[int, int, int], classes: int, path: Path) -> None:
-    words = [name, *map(str, image), str(classes), str(path)]
+def _trace_elsewhere(missing: dict[str, Path], image: tuple[int, int, int], classes: int) -> None:
+    networks = [word for name, path in missing.items() for word in (name, str(path))]
+    words = [*map(str, image), str(classes), *networks]
     # The same package as here, whatever the working folder holds.
     folders = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
@@ -75,27 +95,34 @@ def _trace_elsewhere(name: str, image: tuple[int, int, int], classes: int, path:
         check=False,
     )
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise SBSError(f"network {name!r} with images of shape {image}: {reason}")
+        raise SBSError((done.stderr.strip().splitlines() or ["the tracing process died"])[-1])
 
 
 def main(words: list[str]) -> None:
-    """Trace a network and write its facts.
+    """Trace networks and write their facts.
 
     Args:
-        words: name, C, H, W, classes, file to write.
+        words: C, H, W, classes, then a network and the file to write, and so on.
     """
+    channels, height, width, classes = map(int, words[:4])
+    for name, path in zip(words[4::2], words[5::2], strict=True):
+        image = channels, height, width
+        try:
+            atomic_write_text(Path(path), _traced(name, image, classes).model_dump_json())
+        except Exception as error:  # a network of somebody's own can raise anything
+            why = " ".join(str(error).split())
+            sys.exit(
+                f"network {name!r} with images of shape {image}: {type(error).__name__}: {why}"
+            )
+
+
+def _traced(name: str, image: tuple[int, int, int], classes: int) -> NetworkFacts:
     from sbs.cost.trace import trace_layers
     from sbs.networks import get_spec
 
-    name, *numbers, path = words
-    channels, height, width, classes = map(int, numbers)
     spec = get_spec(name)
-    model = spec.build(classes, channels)
-    facts = NetworkFacts(
-        layers=trace_layers(model, (channels, height, width)), prunables=spec.prunables(model)
-    )
-    atomic_write_text(Path(path), facts.model_dump_json())
+    model = spec.build(classes, image[0]).to("meta")  # torchvision has loaded the compiler already
+    return NetworkFacts(layers=trace_layers(model, image), prunables=spec.prunables(model))
 
 
 if __name__ == "__main__":

@@ -18,14 +18,15 @@ def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerSha
     """Shapes of a network's layers in forward order, from a forward pass with a zero image.
 
     Args:
-        model: the network; not changed.
+        model: the network; not changed. On the meta device no values are computed.
         input_shape: shape (C, H, W) of an image.
 
     Raises:
         SBSError: the network cannot be traced.
     """
     dtype = next(model.parameters()).dtype
-    return trace_with(model, (torch.zeros(1, *input_shape, dtype=dtype, device="cpu"),))
+    image = torch.zeros(1, *input_shape, dtype=dtype, device=_device(model))
+    return trace_with(model, (image,))
 
 
 def trace_with(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[LayerShape, ...]:
@@ -33,20 +34,25 @@ def trace_with(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[LayerShape, .
 
     Args:
         model: the network; not changed.
-        inputs: its positional arguments, on the CPU.
+        inputs: its positional arguments, on the CPU, or on the meta device as the network.
 
     Raises:
         SBSError: the network cannot be traced, or does not run on these inputs.
     """
     structure = structure_of(model)
     shapes: list[LayerShape] = []
-    # Not on the meta device: that would load the compiler, which takes longer than the pass.
-    twin = copy.deepcopy(model).cpu().eval()
+    twin = copy.deepcopy(model).to(_device(model)).eval()
     for name in structure.layers:
         twin.get_submodule(name).register_forward_hook(_recorder(name, structure, shapes))
     with torch.no_grad():
         run_on(twin, inputs)
     return tuple(shapes)
+
+
+def _device(model: nn.Module) -> torch.device:
+    """The CPU: a pass on the meta device loads the compiler, which takes longer than the pass."""
+    place = next(model.parameters()).device
+    return place if place.type == "meta" else torch.device("cpu")
 
 
 def run_on(model: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sbs.config.experiments import Experiment
 from sbs.config.scale import Scale, stage_settings
 from sbs.config.settings import SearchSettings
-from sbs.cost.facts import NetworkFacts, network_facts
+from sbs.cost.facts import NetworkFacts, facts_of_all
 from sbs.cost.reach import Reach
 from sbs.errors import SBSError
 from sbs.registry.datasets import dataset
@@ -25,10 +25,11 @@ def check_targets(experiments: Iterable[Experiment], scale: Scale) -> None:
         SBSError: a target is out of reach; the message names the row.
     """
     images = dataset(scale.data.dataset)
-    for row in experiments:
-        if method(row.method).lands:
-            facts = network_facts(row.network, images.image, images.classes)
-            _check(row, scale, facts)
+    rows = [row for row in experiments if method(row.method).lands]
+    networks = dict.fromkeys(row.network for row in rows)
+    facts = facts_of_all(networks, images.image, images.classes)
+    for row in rows:
+        _check(row, scale, facts[row.network])
 
 
 def _check(row: Experiment, scale: Scale, facts: NetworkFacts) -> None:
