@@ -185,11 +185,15 @@ def verify(
     network: Annotated[Path, typer.Argument(help="Network in ONNX, of `sbs export`.")],
     packed: Annotated[Path, typer.Argument(help="Packed file of the same network.")],
     data: Annotated[Path | None, typer.Option(help="Dataset file; default: random inputs.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Your own network: package.module:function that returns it, untrained."),
+    ] = None,
 ) -> None:
     """Compare a network in ONNX with its packed file and with integer arithmetic, by layer."""
     from sbs.stages.verify import run
 
-    found = run(network, packed, data)
+    found = run(network, packed, data, model)
     typer.echo(str(found))
     if not found.agrees:
         raise typer.Exit(1)

@@ -10,10 +10,11 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
+import sbs
 from sbs.cli import app
 from sbs.errors import SBSError
 from sbs.export.codes import Codes
@@ -141,6 +142,45 @@ def test_the_command_says_yes(files: Files, digits_file: Path) -> None:
     status, text = call(*files, "--data", digits_file)
     assert (status, text.splitlines()[-1]) == (0, "same network: yes")
     assert " of 450 predictions" in text
+
+
+class TwoInputs(nn.Module):
+    """A signal and a number to one value for each item."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signal = nn.Sequential(nn.Conv1d(1, 8, 3), nn.ReLU(), nn.Conv1d(8, 8, 3), nn.ReLU())
+        self.hidden, self.out = nn.Linear(9, 8), nn.Linear(8, 1)
+
+    def forward(self, signal: Tensor, number: Tensor) -> Tensor:
+        """Map (N, 1, L) and (N, 1) to (N,)."""
+        read = torch.cat([self.signal(signal).mean(2), number], 1)
+        result: Tensor = self.out(F.relu(self.hidden(read))).squeeze(1)
+        return result
+
+
+def test_the_command_takes_a_network_of_ones_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TwoInputs()
+    batches = [(torch.randn(8, 1, 16), torch.randn(8, 1))] * 20
+    result = sbs.compress(
+        model,
+        batches,
+        "4-bit",
+        loss=lambda model, batch: model(*batch).square().mean(),
+        example_input=(torch.zeros(1, 1, 16), torch.zeros(1, 1)),
+        search_epochs=5,
+        epochs=0,
+        verbose=False,
+    )
+    files = tmp_path / "net.onnx", tmp_path / "net.sbs"
+    result.export(files[0])
+    result.save(files[1])
+    status, text = call(*files, "--model", f"{__name__}:TwoInputs")
+    assert (status, text.splitlines()[-1]) == (0, "same network: yes")
+    assert "predictions" not in text
+    with pytest.raises(SBSError, match="give the network before compression too"):
+        read(files[1])
 
 
 def changed(files: Files, folder: Path, change: Callable[[onnx.GraphProto], None]) -> Path:

@@ -176,7 +176,7 @@ def _network(
     if policy.network not in networks():
         raise SBSError(
             f"{path}: {policy.network} is no network of this project; give the network before "
-            "compression too: sbs.load(path, model)"
+            "compression too: sbs.load(path, model), sbs verify --model my_module:my_function"
         )
     spec = get_spec(policy.network)
     return quantized_network(spec.build(header["classes"], header["in_channels"]), spec, policy)

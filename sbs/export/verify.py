@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import onnx
 import onnxruntime
@@ -26,6 +27,9 @@ from sbs.export.inputs import InputQuantizer
 from sbs.export.integer import IntegerLayer, has_integer_form
 from sbs.export.packed import Content
 from sbs.export.twin import TwinLayer, inference_twin
+from sbs.training.batch import tensors_of
+
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
 
 ROUNDED_OTHERWISE = 1e-3
 """Largest share of codes that may differ by one: their values lie on a tie but for rounding."""
@@ -101,15 +105,15 @@ class Comparison:
     Attributes:
         layers: the checks, in the order of the network.
         predictions: number of predicted classes: one for each input, or more if the network
-            classifies parts of it, such as pixels.
+            classifies parts of it, such as pixels; 0 if its first output is one number.
         same: how many of them onnxruntime and the packed network agree on.
-        logits: largest difference of their logits.
+        outputs: largest difference of their outputs.
     """
 
     layers: list[LayerCheck]
     predictions: int = 0
     same: int = 0
-    logits: float = 0.0
+    outputs: float = 0.0
 
     @property
     def agrees(self) -> bool:
@@ -121,19 +125,20 @@ class Comparison:
         table = tabulate([layer.row for layer in self.layers], HEADER, tablefmt="simple")
         bad = [layer.name for layer in self.layers if not layer.agrees]
         verdict = f"no: {', '.join(bad)}" if bad else "yes"
+        same = f"{self.same} of {self.predictions} predictions are the same; "
         return (
-            f"{table}\n\n{self.same} of {self.predictions} predictions are the same; logits "
-            f"differ by at most {self.logits:.2g}\nsame network: {verdict}"
+            f"{table}\n\n{same if self.predictions else ''}outputs differ by at most "
+            f"{self.outputs:.2g}\nsame network: {verdict}"
         )
 
 
-def compare(path: Path, packed: Content, batches: Iterable[Tensor]) -> Comparison:
+def compare(path: Path, packed: Content, batches: Iterable[Inputs]) -> Comparison:
     """Compare a network in ONNX with the network of a packed file.
 
     Args:
         path: file of :func:`sbs.export.onnx_file.export_onnx`.
         packed: content of the packed file (:func:`sbs.export.packed.read`).
-        batches: inputs (N, ...).
+        batches: inputs (N, ...): a tensor, or a tuple of the tensors that the network takes.
 
     Raises:
         SBSError: the file is no ONNX, or not of this network.
@@ -142,27 +147,29 @@ def compare(path: Path, packed: Content, batches: Iterable[Tensor]) -> Compariso
     whole, opened = _session(path, ()), _session(path, checks.values)
     checks.compare_weights(path)
     result = Comparison(list(checks.layers.values()))
-    for images in batches:
-        logits = _run(whole, images)[0]
-        recorded = _run(opened, images)[-len(checks.values) :]
+    for batch in batches:
+        inputs = batch if isinstance(batch, tuple) else (batch,)
+        outputs = _run(whole, inputs)
+        recorded = _run(opened, inputs)[-len(checks.values) :]
         with torch.no_grad():
-            checks.compare_layers(dict(zip(checks.values, recorded, strict=True)), images)
-            want = packed.model(images)
-        same = logits.argmax(1) == want.argmax(1)
-        result.predictions += same.numel()
-        result.same += int(same.sum())
-        result.logits = max(result.logits, _largest(logits - want))
+            checks.compare_layers(dict(zip(checks.values, recorded, strict=True)), inputs)
+            wanted = tensors_of(packed.model(*inputs))
+        for output, want in zip(outputs, wanted, strict=True):
+            result.outputs = max(result.outputs, _largest(output - want))
+        if outputs[0].dim() > 1:
+            same = outputs[0].argmax(1) == wanted[0].argmax(1)
+            result.predictions += same.numel()
+            result.same += int(same.sum())
     return result
 
 
-def image_shape(path: Path) -> tuple[int, ...]:
-    """Shape of one input of a network in ONNX, without the batch.
+def input_shapes(path: Path) -> tuple[tuple[int, ...], ...]:
+    """Shape of each input of a network in ONNX, without the batch.
 
     Raises:
         SBSError: the file is no ONNX.
     """
-    _, *shape = _session(path, ()).get_inputs()[0].shape
-    return tuple(shape)
+    return tuple(tuple(one.shape[1:]) for one in _session(path, ()).get_inputs())
 
 
 class _Checks:
@@ -197,7 +204,7 @@ class _Checks:
             SBSError: the file is of another network.
         """
         session = _session(path, list(self._weights))
-        example = torch.zeros(1, *image_shape(path))
+        example = tuple(torch.zeros(1, *shape) for shape in input_shapes(path))
         found = _run(session, example)[-len(self._weights) :]
         for (name, weight), own in zip(self._weights.items(), found, strict=True):
             if own.shape != weight.shape:
@@ -207,15 +214,15 @@ class _Checks:
                 )
             self.layers[name.removesuffix(".weight")].weights = torch.equal(own, weight)
 
-    def compare_layers(self, recorded: dict[str, Tensor], images: Tensor) -> None:
+    def compare_layers(self, recorded: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> None:
         """Compare all layers for one batch.
 
         Args:
             recorded: what ONNX recorded, by name.
-            images: the inputs (N, ...).
+            inputs: those of the network (N, ...).
         """
         self._recorded = recorded
-        self._twin(images)
+        self._twin(*inputs)
 
     def _add_layer(self, name: str, layer: TwinLayer, codes: Codes | None) -> None:
         self.layers[name] = LayerCheck(name, weights=True)
@@ -298,7 +305,8 @@ def _session(path: Path, recorded: Sequence[str]) -> onnxruntime.InferenceSessio
         raise SBSError(f"{path}: onnxruntime cannot run the file ({error})") from error
 
 
-def _run(session: onnxruntime.InferenceSession, images: Tensor) -> list[Tensor]:
+def _run(session: onnxruntime.InferenceSession, inputs: tuple[Tensor, ...]) -> list[Tensor]:
     """All outputs of a batch."""
-    feed = {session.get_inputs()[0].name: images.contiguous().numpy()}
+    names = [one.name for one in session.get_inputs()]
+    feed = {name: tensor.contiguous().numpy() for name, tensor in zip(names, inputs, strict=True)}
     return [torch.from_numpy(output) for output in session.run(None, feed)]
