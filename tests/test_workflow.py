@@ -75,6 +75,14 @@ def test_ready_jobs_are_looked_at_only_when_a_job_has_ended(copy: Path) -> None:
     assert looks <= ended
 
 
+def test_a_scale_has_the_seeds_that_it_names(copy: Path) -> None:
+    """Not fewer because the default scale has fewer for this table."""
+    words = ["--dry-run", "--configfile", "config/cifar100.yaml", "--", "exhibit_table9"]
+    done = snakemake(copy, *words)
+    assert done.returncode == 0, done.stderr
+    assert "finetune/resnet20/sbs/group-1/seed-4/metrics.json" in done.stdout + done.stderr
+
+
 def test_an_edit_of_a_method_concerns_its_own_searches_alone() -> None:
     shared = imported_by("sbs.stages.search")
     assert not shared & {method(name).module for name in searching_methods()}
