@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import sbs
 from sbs.compression import run
-from sbs.compression.goal import Goal
 from sbs.compression.progress import EpochEnd
 from sbs.compression.result import Compressed
 from sbs.errors import SBSError
@@ -392,30 +391,6 @@ def test_a_loader_that_gives_fewer_batches_later_is_noticed(trained: nn.Module) 
     batches = Shrinking(zip(IMAGES.split(16), LABELS.split(16), strict=True))
     with pytest.raises(SBSError, match="gives another number of batches"):
         sbs.compress(trained, batches, "4-bit", search_epochs=1, verbose=False)
-
-
-@pytest.mark.parametrize(
-    ("text", "resource", "cost"),
-    [
-        ("630.6 M", "bops", 630.6e6),
-        ("630.6e6", "bops", 630.6e6),
-        ("memory: 200 KB", "memory", 200e3),
-        ("memory: 1.5 MiB", "memory", 1.5 * 2**20),
-        ("latency: 20 ms", "bitfusion-latency", 0.02),
-        ("energy: 3 uJ", "bitfusion-energy", 3e-6),
-    ],
-)
-def test_targets_have_units(text: str, resource: str, cost: float) -> None:
-    goal = Goal.parse(text)
-    assert goal.resource == resource
-    assert (goal.target.factor, goal.target.reference_bits) == (pytest.approx(cost), None)
-
-
-def test_targets_can_be_shares_and_bits() -> None:
-    assert str(Goal.parse(0.25)) == "bops: 0.25 x full"
-    assert str(Goal.parse("memory: 3-bit")) == "memory: 3-bit"
-    assert str(Goal.parse("memory: 8 KB")) == "memory: 8 KB"
-    assert str(Goal.parse("0.9 x 4-bit")) == "bops: 0.9 x 4-bit"
 
 
 def test_the_example_in_the_documentation_is_true() -> None:

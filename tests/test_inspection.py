@@ -57,6 +57,10 @@ def test_more_candidates_reach_lower() -> None:
         inspect(model, IMAGE, bitwidths=(2, 3))
 
 
+def test_a_network_without_weights_has_nothing_to_compress() -> None:
+    assert str(inspect(nn.ReLU(), IMAGE)).endswith("nothing of this network can be compressed\n")
+
+
 def test_large_costs_are_printed_without_exponents() -> None:
     text = str(inspect(build_network("resnet20", 100), IMAGE))
     assert "bops: 41,799 M BOPs at full precision; targets from" in text

@@ -61,19 +61,22 @@ def facts_of_all(
     Starting one takes longer than a trace.
     """
     paths = {name: _path(name, image, classes) for name in names}
-    missing = {name: path for name, path in paths.items() if _cached(path) is None}
+    found = {name: _cached(path) for name, path in paths.items()}
+    missing = {name: paths[name] for name, facts in found.items() if facts is None}
     if missing:
         _trace_elsewhere(missing, image, classes)
-    return {
-        name: NetworkFacts.model_validate_json(path.read_text()) for name, path in paths.items()
-    }
+    return {name: facts or _read(paths[name]) for name, facts in found.items()}
 
 
 def _cached(path: Path) -> NetworkFacts | None:
     try:
-        return NetworkFacts.model_validate_json(path.read_text())
+        return _read(path)
     except (OSError, ValidationError):
         return None
+
+
+def _read(path: Path) -> NetworkFacts:
+    return NetworkFacts.model_validate_json(path.read_text())
 
 
 def _path(name: str, image: tuple[int, int, int], classes: int) -> Path:

@@ -22,7 +22,7 @@ def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerSha
         input_shape: shape (C, H, W) of an image.
 
     Raises:
-        SBSError: the network cannot be traced.
+        SBSError: the network cannot be traced, or does not read such images.
     """
     dtype = next(model.parameters()).dtype
     image = torch.zeros(1, *input_shape, dtype=dtype, device=_device(model))
@@ -51,8 +51,8 @@ def trace_with(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[LayerShape, .
 
 def _device(model: nn.Module) -> torch.device:
     """The CPU: a pass on the meta device loads the compiler, which takes longer than the pass."""
-    place = next(model.parameters()).device
-    return place if place.type == "meta" else torch.device("cpu")
+    on_meta = any(parameter.is_meta for parameter in model.parameters())
+    return torch.device("meta" if on_meta else "cpu")
 
 
 def run_on(model: nn.Module, inputs: tuple[Any, ...]) -> None:
