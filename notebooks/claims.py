@@ -16,14 +16,14 @@
 #       scale {{ config.scale }}. Published and measured values are effects: the difference in
 #       points for accuracies, the ratio of the first value to the second for costs. The intervals
 #       are 95 % t-intervals over seeds, seed by seed where both sides have the same seeds. The
-#       p-values of all claims about one table are corrected together, by Holm's method. A claim
-#       holds if its corrected p-value is below 0.05 and the effect is on its side, and fails if it
-#       is on the other side. Otherwise, or with a single seed on a side, it is too close to call:
-#       the smallest detectable effect is what these runs would have found in four of five
-#       repetitions. A cost that both sides were given, by a target or by fixed bits, is set by
-#       design and no evidence. Full precision is the network that all runs start from; a single run
-#       of it counts as exact. Search memory is that of the whole process; for small images most of
-#       it is PyTorch itself. Search times are also compared after division by the share of their
+#       p-values of all claims about one table or figure are corrected together, by Holm's method.
+#       A claim holds if its corrected p-value is below 0.05 and the effect is on its side, and
+#       fails if it is on the other side. Otherwise, or with a single seed on a side, it is too
+#       close to call: the smallest detectable effect is what these runs would have found in four
+#       of five repetitions. A cost that both sides were given, by a target or by fixed bits, is set
+#       by design and no evidence. Full precision is the network that all runs start from; a single
+#       run of it counts as exact. Search memory is that of the whole process; for small images most
+#       of it is PyTorch itself. Search times are also compared after division by the share of their
 #       authors' search that each method gets at this scale, and the verdict must be the same. Few
 #       seeds say little: with three, an interval is 2.5 standard deviations of
 #       their differences to each side.
@@ -48,10 +48,11 @@
 #
 # Accuracies are compared by their difference in points, costs by their ratio, left over right, over
 # seeds, by a t-test; seed by seed where both sides have the same seeds. The p-values of all claims
-# about one table are corrected together, by Holm's method. A claim holds if its corrected p-value
-# is below 0.05 and the effect is on its side, and fails if it is on the other side. Otherwise, or
-# if a side has a single seed, it is too close to call; the smallest detectable effect says how
-# close. A cost that both sides were given is set by design. A claim without runs is not judged.
+# about one table or figure are corrected together, by Holm's method. A claim holds if its corrected
+# p-value is below 0.05 and the effect is on its side, and fails if it is on the other side.
+# Otherwise, or if a side has a single seed, it is too close to call; the smallest detectable effect
+# says how close. A cost that both sides were given is set by design. A claim without runs is not
+# judged.
 
 # %% tags=["parameters"]
 claims_path = "config/claims.yaml"

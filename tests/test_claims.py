@@ -34,6 +34,7 @@ ACCURACY = Claim(
     right="resnet20 dq",
     metric="top1",
     relation="more",
+    shown="table1",
 )
 
 
@@ -111,6 +112,31 @@ def test_claims_of_one_table_are_corrected_together() -> None:
     assert single["verdict"] == HOLDS
     assert many["verdict"] == CLOSE
     assert single["p"] == many["p"] < many["p_holm"] == pytest.approx(10 * many["p"])
+
+
+@pytest.mark.parametrize(("shown", "together"), [("table1", 2), ("table2", 1)])
+def test_claims_without_published_values_are_corrected_too(shown: str, together: int) -> None:
+    table = runs(sbs=[90.0, 91.0, 92.0], dq=[88.9, 89.7, 91.3], haq=[88.0, 91.5, 90.6])
+    published = ACCURACY.model_copy(update={"published": ("table1", "sbs", "dq"), "shown": None})
+    other = ACCURACY.model_copy(update={"id": "b", "right": "resnet20 haq", "shown": shown})
+    found = judge([published, other], table, THEORY, PUBLISHED)
+    assert found["claims_in_family"].eq(together).all()
+
+
+def test_a_comparison_that_is_equal_by_chance_counts_in_the_correction() -> None:
+    table = runs(sbs=[90.0, 91.0, 92.0], dq=[88.9, 89.7, 91.3], haq=[90.0, 91.0, 92.0])
+    equal = ACCURACY.model_copy(update={"id": "b", "right": "resnet20 haq"})
+    first, second = judge([ACCURACY, equal], table, THEORY, PUBLISHED).to_dict("records")
+    assert first["p_holm"] == pytest.approx(2 * first["p"])
+    assert second["p"] == second["p_holm"] == 1.0
+    assert second["verdict"] == CLOSE
+
+
+def test_every_claim_about_runs_names_its_table_or_figure() -> None:
+    notebooks = {path.stem for path in (ROOT / "notebooks").glob("*.py")}
+    assert {claim.exhibit for claim in CLAIMS if claim.left} <= notebooks
+    with pytest.raises(ValueError, match="either published or shown"):
+        Claim.model_validate(ACCURACY.model_dump() | {"shown": None})
 
 
 def test_costs_that_were_given_are_no_evidence() -> None:

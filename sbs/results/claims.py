@@ -34,6 +34,7 @@ class Claim(BaseModel):
             which bounds the difference in points, or the ratio of costs (left divided by right).
         value: bound for ``at least`` and ``at most``.
         published: table of the published values, and the names of the two rows in it.
+        shown: without published values, the notebook whose table or figure shows the comparison.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +49,7 @@ class Claim(BaseModel):
     relation: Relation | None = None
     value: float | None = None
     published: tuple[str, str, str] | None = None
+    shown: str | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Claim:
@@ -58,6 +60,8 @@ class Claim(BaseModel):
             raise ValueError("'at least' and 'at most' need a value; 'less' and 'more' must not")
         if self.metric is not None:
             self._check_metric()
+        if self.left is not None and (self.published is None) == (self.shown is None):
+            raise ValueError("a claim about runs needs either published or shown")
         return self
 
     def _check_metric(self) -> None:
@@ -67,6 +71,11 @@ class Claim(BaseModel):
         if gain and not self.quantity.points:
             accuracies = [name for name, quantity in QUANTITIES.items() if quantity.points]
             raise ValueError(f"a gain needs the metric {' or '.join(accuracies)}")
+
+    @property
+    def exhibit(self) -> str | None:
+        """The table or figure that the claim is about; None for a statement."""
+        return self.shown if self.published is None else self.published[0]
 
     @property
     def quantity(self) -> Quantity:

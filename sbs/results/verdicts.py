@@ -3,11 +3,11 @@
 A claim about runs compares two sides over seeds: accuracies by their difference in points, costs by
 their ratio, which is computed on the logarithm. A t-test compares the effect with the claim's
 bound, seed by seed where both sides have the same seeds (:func:`sbs.results.statistics.compare`).
-The p-values of all claims about one table are corrected together, by Holm's method. A claim holds
-if its corrected p-value is below the level and the effect is on its side, and fails if it is on the
-other side. Otherwise, or if a side has a single seed, it is too close to call; the smallest
-detectable effect then says how close. Exception: full precision is the network that all runs start
-from, so a single run of it counts as exact.
+The p-values of all claims about one table or figure are corrected together, by Holm's method. A
+claim holds if its corrected p-value is below the level and the effect is on its side, and fails if
+it is on the other side. Otherwise, or if a side has a single seed, it is too close to call; the
+smallest detectable effect then says how close. Exception: full precision is the network that all
+runs start from, so a single run of it counts as exact.
 
 A search lands on the cost of its target, and fixed bits have the cost that they have. If that is
 so on both sides of a claim about costs, the comparison is set by design, and no evidence.
@@ -64,12 +64,12 @@ def judge(
     runs = with_best_splits(runs)
     rows = [_row(claim, runs, theory, published) for claim in claims]
     judged = [_Judged(claim, row) for claim, row in zip(claims, rows, strict=True) if "p" in row]
-    for family in {one.family for one in judged}:
-        members = {one.claim.id: one for one in judged if one.family == family}
+    for exhibit in {one.claim.exhibit for one in judged}:
+        members = {one.claim.id: one for one in judged if one.claim.exhibit == exhibit}
         corrected = holm({name: one.row["p"] for name, one in members.items()})
         for name, one in members.items():
             one.row.update({"p_holm": corrected[name], "claims_in_family": len(members)})
-            exact = one.row["low"] == one.row["high"]
+            exact = not one.claim.quantity.points and one.row["low"] == one.row["high"]
             one.row["verdict"] = verdict(one.claim, one.row["effect"], corrected[name], exact=exact)
     return pd.DataFrame(rows).drop(columns="effect", errors="ignore")
 
@@ -80,11 +80,6 @@ class _Judged:
 
     claim: Claim
     row: dict[str, Any]
-
-    @property
-    def family(self) -> str:
-        """Claims that are corrected together: those about one table of the paper."""
-        return self.claim.published[0] if self.claim.published else "others"
 
 
 def score(verdicts: pd.DataFrame) -> dict[str, int]:
@@ -151,11 +146,12 @@ def _measured(claim: Claim, runs: pd.DataFrame) -> dict[str, object]:
     }
     if _by_design(claim, runs):
         return cells | {"verdict": DESIGN}
+    if not found.known:
+        return cells
     # Costs follow from the policy. Accuracies that are equal for some seeds are so by chance: there
     # are only so many of them.
-    if not found.known or (found.error == 0 and quantity.points):
-        return cells
-    p_value = found.p_value(claim.bound)
+    by_chance = found.error == 0 and quantity.points
+    p_value = 1.0 if by_chance else found.p_value(claim.bound)
     if claim.metric == "search_time":
         p_value, shares = _at_equal_shares(claim, runs, found)
         cells |= shares
