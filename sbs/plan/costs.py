@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -20,13 +21,30 @@ OTHER = 10.0
 
 
 @dataclass(frozen=True)
+class Size:
+    """What a network computes for an image.
+
+    Attributes:
+        layers: number of its layers.
+        mmacs: million multiply-accumulate operations.
+        outputs: million outputs of its layers.
+    """
+
+    layers: int
+    mmacs: float
+    outputs: float
+
+
+@dataclass(frozen=True)
 class Speed:
     """Cost of a plain training step, which is forward, backward and update.
 
     Attributes:
         layer: seconds per layer and step, whatever its size.
         mmac: seconds per million multiply-accumulate operations of the forward pass.
-        source: what the two numbers are of, and how far to trust them, in words.
+        output: seconds per million outputs of layers: norms, activations and depthwise layers take
+            as long as their tensors are large.
+        source: what these numbers are of, and how far to trust them, in words.
         devices: how many cores or GPUs divide a step among them.
         known: training images a second of one device, of networks for which they are known.
     """
@@ -34,26 +52,28 @@ class Speed:
     layer: float
     mmac: float
     source: str
+    output: float = 0.0
     devices: int = 1
     known: Mapping[str, float] = field(default_factory=dict)
 
-    def of_image(self, network: str, layers: int, mmacs: float, batch: int) -> float:
+    def of_image(self, network: str, size: Size, batch: int) -> float:
         """Seconds for an image of a batch.
 
         Args:
             network: network name.
-            layers: number of its layers.
-            mmacs: its million multiply-accumulate operations.
+            size: how much it computes.
             batch: images of a batch.
         """
         if network in self.known:
             return 1 / (self.known[network] * self.devices)
-        return layers * self.layer / batch + mmacs * self.mmac / self.devices
+        shared = size.mmacs * self.mmac + size.outputs * self.output
+        return size.layers * self.layer / batch + shared / self.devices
 
 
 CPU = Speed(
-    layer=0.6e-3,
-    mmac=36e-6,
+    layer=1.0e-3,
+    mmac=13e-6,
+    output=5.7e-3,
     source="Times are those of one core of an AMD EPYC; yours can take half as long, or twice.",
 )
 """Fits the training times in results/measured; tests/test_estimates.py compares them."""
@@ -110,19 +130,19 @@ def reference_seconds(run: Run, speed: Speed) -> float:
         KeyError: its settings lack a key that decides how long it trains.
     """
     data = run.settings["data"]
-    layers, mmacs = _size(run.network, data["dataset"])
+    size = _size(run.network, data["dataset"])
     images = dataset(data["dataset"]).training_images - int(data.get("held_out", 0))
     batch = int(run.settings[run.stage]["batch_size"])
-    per_image = speed.of_image(run.network, layers, mmacs, batch)
-    return OVERHEAD + per_image * EFFORTS[run.stage](run, Workload(images, layers))
+    per_image = speed.of_image(run.network, size, batch)
+    return OVERHEAD + per_image * EFFORTS[run.stage](run, Workload(images, size.layers))
 
 
 @cache
-def _size(network: str, images: str) -> tuple[int, float]:
-    """Layers of a network, and its million multiply-accumulate operations for an image."""
+def _size(network: str, images: str) -> Size:
     known = dataset(images)
     layers = network_facts(network, known.image, known.classes).layers
-    return len(layers), sum(layer.macs for layer in layers) / 1e6
+    outputs = sum(layer.out_channels * math.prod(layer.output_size) for layer in layers)
+    return Size(len(layers), sum(layer.macs for layer in layers) / 1e6, outputs / 1e6)
 
 
 def _pretraining(run: Run, workload: Workload) -> float:
