@@ -14,7 +14,9 @@
 #     caption: |
 #       All methods compared on MobileNetV3 by bit operations (BOPs): the accuracy of networks that
 #       cost at most as much as one with 6 bits everywhere. At this cost little accuracy is lost, so
-#       the table can show a method that fails, and hardly which one is best. Measured at the scale
+#       the table can show a method that fails, and hardly which one is best. There is no public
+#       checkpoint: the network that all start from is pretrained here. At a scale that does so
+#       shortly, every row gains most from training on, whatever its bits. Measured at the scale
 #       {{ config.scale }}; columns named "published" hold the paper's values, on CIFAR-100.
 #     inputs:
 #       runs_path: <results>/runs/tableI.csv
