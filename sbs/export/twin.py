@@ -24,6 +24,7 @@ from sbs.nn.fixed_point import DQReLU
 from sbs.nn.joined import normalized_and_quantized
 from sbs.nn.layers import QuantLayer
 from sbs.nn.quantizers.dq import input_quantizer
+from sbs.surgery.layers import empty_like
 
 
 class TwinConv1d(nn.Conv1d):
@@ -130,24 +131,7 @@ def _plain_layer(name: str, layer: Layer, weight: Tensor) -> TwinLayer:
     else:
         own = input_quantizer(layer)
         quantizer = None if own is None else fixed_point_input(own)
-    bias = layer.bias is not None
-    new: TwinLayer
-    if isinstance(layer, nn.Linear):
-        new = TwinLinear(layer.in_features, layer.out_features, bias=bias, device="meta")
-    else:
-        kind = TwinConv1d if isinstance(layer, nn.Conv1d) else TwinConv2d
-        new = kind(
-            layer.in_channels,
-            layer.out_channels,
-            layer.kernel_size,  # type: ignore[arg-type]
-            layer.stride,  # type: ignore[arg-type]
-            layer.padding,  # type: ignore[arg-type]
-            layer.dilation,  # type: ignore[arg-type]
-            layer.groups,
-            bias,
-            layer.padding_mode,
-            device="meta",
-        )
+    new: TwinLayer = empty_like(layer, TwinLinear, TwinConv1d, TwinConv2d)
     new.weight = nn.Parameter(weight)
     if layer.bias is not None:
         new.bias = nn.Parameter(layer.bias.detach())

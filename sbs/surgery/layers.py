@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from torch import nn
 
 from sbs.errors import SBSError
@@ -11,6 +14,10 @@ from sbs.nn.batch_norm import GatedBatchNorm2d
 from sbs.nn.layers import LayerOptions, QuantConv1d, QuantConv2d, QuantLayer, QuantLinear
 from sbs.nn.quantizers import LayerQuantizer, get_quantizer
 from sbs.policy import FULL_PRECISION, Bitwidths, Policy
+
+L = TypeVar("L")
+C1 = TypeVar("C1")
+C2 = TypeVar("C2")
 
 
 def leaf_layers(model: nn.Module) -> dict[str, Layer]:
@@ -55,6 +62,35 @@ def layer_options(model: nn.Module, policy: Policy) -> dict[str, LayerOptions]:
     }
 
 
+def empty_like(
+    layer: Layer, linear: Callable[..., L], conv1d: Callable[..., C1], conv2d: Callable[..., C2]
+) -> L | C1 | C2:
+    """A layer of another class with the sizes of ``layer``, without memory for its parameters.
+
+    Args:
+        layer: the layer.
+        linear: the class that stands for a linear layer.
+        conv1d: the one for a convolution of signals.
+        conv2d: the one for a convolution of images.
+    """
+    bias = layer.bias is not None
+    if isinstance(layer, nn.Linear):
+        return linear(layer.in_features, layer.out_features, bias=bias, device="meta")
+    kind: Callable[..., C1 | C2] = conv1d if isinstance(layer, nn.Conv1d) else conv2d
+    return kind(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        layer.groups,
+        bias,
+        layer.padding_mode,
+        device="meta",
+    )
+
+
 def swap_layer(
     model: nn.Module,
     name: str,
@@ -71,24 +107,7 @@ def swap_layer(
         options: how it is quantized.
         bitwidths: candidates of its gates, or None for a fixed bitwidth.
     """
-    bias = layer.bias is not None
-    new: QuantLayer
-    if isinstance(layer, nn.Linear):
-        new = QuantLinear(layer.in_features, layer.out_features, bias=bias, device="meta")
-    else:
-        kind = QuantConv1d if isinstance(layer, nn.Conv1d) else QuantConv2d
-        new = kind(
-            layer.in_channels,
-            layer.out_channels,
-            layer.kernel_size,  # type: ignore[arg-type]
-            layer.stride,  # type: ignore[arg-type]
-            layer.padding,  # type: ignore[arg-type]
-            layer.dilation,  # type: ignore[arg-type]
-            layer.groups,
-            bias,
-            layer.padding_mode,
-            device="meta",
-        )
+    new: QuantLayer = empty_like(layer, QuantLinear, QuantConv1d, QuantConv2d)
     for parameter, value in layer.named_parameters():
         new.register_parameter(parameter, value)
     new.setup(options, bitwidths)
