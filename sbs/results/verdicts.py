@@ -20,7 +20,7 @@ times and for the times divided by these shares; otherwise the claim is too clos
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -63,23 +63,16 @@ def judge(
     """
     runs = with_best_splits(runs)
     rows = [_row(claim, runs, theory, published) for claim in claims]
-    judged = [_Judged(claim, row) for claim, row in zip(claims, rows, strict=True) if "p" in row]
-    for exhibit in {one.claim.exhibit for one in judged}:
-        members = {one.claim.id: one for one in judged if one.claim.exhibit == exhibit}
-        corrected = holm({name: one.row["p"] for name, one in members.items()})
-        for name, one in members.items():
-            one.row.update({"p_holm": corrected[name], "claims_in_family": len(members)})
-            exact = not one.claim.quantity.points and one.row["low"] == one.row["high"]
-            one.row["verdict"] = verdict(one.claim, one.row["effect"], corrected[name], exact=exact)
+    judged = [(claim, row) for claim, row in zip(claims, rows, strict=True) if "p" in row]
+    for exhibit in {claim.exhibit for claim, _ in judged}:
+        members = [(claim, row) for claim, row in judged if claim.exhibit == exhibit]
+        corrected = holm({claim.id: row["p"] for claim, row in members})
+        for claim, row in members:
+            p_value = corrected[claim.id]
+            row.update({"p_holm": p_value, "claims_in_family": len(members)})
+            exact = not claim.quantity.points and row["low"] == row["high"]
+            row["verdict"] = verdict(claim, row["effect"], p_value, exact=exact)
     return pd.DataFrame(rows).drop(columns="effect", errors="ignore")
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A claim with a p-value, and its row."""
-
-    claim: Claim
-    row: dict[str, Any]
 
 
 def score(verdicts: pd.DataFrame) -> dict[str, int]:
@@ -107,8 +100,8 @@ def verdict(claim: Claim, effect: float, p_value: float, *, exact: bool) -> str:
 
 def _row(
     claim: Claim, runs: pd.DataFrame, theory: pd.DataFrame, published: pd.DataFrame
-) -> dict[str, object]:
-    row: dict[str, object] = {"id": claim.id, "claim": claim.claim, "where": claim.where}
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": claim.id, "claim": claim.claim, "where": claim.where}
     if claim.statement is not None:
         return row | _of_statement(claim, theory)
     row |= {"left": claim.left, "right": claim.right, "metric": claim.metric}
