@@ -20,7 +20,7 @@
 #       A claim holds if its corrected p-value is below 0.05 and the effect is on its side, and
 #       fails if it is on the other side. Otherwise, or with a single seed on a side, it is too
 #       close to call: the smallest detectable effect is what these runs would have found in four
-#       of five repetitions. A cost that both sides were given, by a target or by fixed bits, is set
+#       of five repetitions, after the strictest step of the correction. A cost that both sides were given, by a target or by fixed bits, is set
 #       by design and no evidence. Full precision is the network that all runs start from; a single
 #       run of it counts as exact. Search memory is that of the whole process; for small images most
 #       of it is PyTorch itself. Search times are also compared after division by the share of their

@@ -14,8 +14,9 @@
 #     caption: |
 #       Whether a search with a smaller target closes what one with a larger target closes: gates of
 #       bits, and filters. In percent, means over seeds: `closed`, how many the dearer policies
-#       closed; `nested`, how many of these the cheaper ones closed too; `chance`, how many those
-#       would have closed at random. Measured at the scale {{ config.scale }}.
+#       closed; `nested`, how many of these the cheaper ones closed too; `chance`, how many they
+#       would have closed by chance: as many gates of each bitwidth and filters of each layer as
+#       they closed, but which ones at random. Measured at the scale {{ config.scale }}.
 #     inputs:
 #       policy_paths: ["<results>/search/{runs}/policy.json"]
 #       record_paths: ["<results>/search/{runs}/search.json"]

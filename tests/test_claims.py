@@ -13,7 +13,7 @@ from sbs.config.experiments import LABEL
 from sbs.errors import SBSError
 from sbs.registry.methods import methods
 from sbs.registry.networks import networks
-from sbs.results.claims import GAIN, Claim, load_claims
+from sbs.results.claims import GAIN, OWN, PAPER, STATEMENT, Claim, load_claims
 from sbs.results.collect import collect
 from sbs.results.scoreboard import scoreboard, updated
 from sbs.results.verdict_rendering import cells, rendering
@@ -112,6 +112,8 @@ def test_claims_of_one_table_are_corrected_together() -> None:
     assert single["verdict"] == HOLDS
     assert many["verdict"] == CLOSE
     assert single["p"] == many["p"] < many["p_holm"] == pytest.approx(10 * many["p"])
+    # What alone could have been seen is too little among ten.
+    assert single["detectable"] < single["measured"] < many["detectable"]
 
 
 @pytest.mark.parametrize(("shown", "together"), [("table1", 2), ("table2", 1)])
@@ -126,10 +128,21 @@ def test_claims_without_published_values_are_corrected_too(shown: str, together:
 def test_a_comparison_that_is_equal_by_chance_counts_in_the_correction() -> None:
     table = runs(sbs=[90.0, 91.0, 92.0], dq=[88.9, 89.7, 91.3], haq=[90.0, 91.0, 92.0])
     equal = ACCURACY.model_copy(update={"id": "b", "right": "resnet20 haq"})
-    first, second = judge([ACCURACY, equal], table, THEORY, PUBLISHED).to_dict("records")
+    (_, first), (_, second) = judge([ACCURACY, equal], table, THEORY, PUBLISHED).iterrows()
     assert first["p_holm"] == pytest.approx(2 * first["p"])
     assert second["p"] == second["p_holm"] == 1.0
     assert second["verdict"] == CLOSE
+    # Whether the difference has noise is not known, so there is no interval to show.
+    assert second[["low", "high", "detectable"]].isna().all()
+    assert cells(second)["95 % interval"] == "equal in all seeds"
+
+
+@pytest.mark.parametrize(("bits", "expected"), [(4.0, HOLDS), (-4.0, FAILS), (0.0, CLOSE)])
+def test_bits_that_are_equal_in_all_seeds_are_no_coincidence(bits: float, expected: str) -> None:
+    table = runs(sbs=[90.0, 91.0, 92.0], fixed4=[90.0, 91.0, 92.0])
+    table["pointwise_bits"] = table["method"].map({"sbs": bits, "fixed4": 0.0})
+    change = {"metric": "pointwise_bits", "right": "resnet20 fixed4"}
+    assert judged(ACCURACY.model_copy(update=change), table)["verdict"] == expected
 
 
 def test_every_claim_about_runs_names_its_table_or_figure() -> None:
@@ -223,11 +236,13 @@ def test_what_no_run_has_recorded_is_not_judged() -> None:
 def test_score_and_page_say_what_the_data_are() -> None:
     table = judge(CLAIMS, runs(sbs=[90.0, 91.0], fixed4=[80.0, 81.0]), THEORY, PUBLISHED)
     counts = score(table)
-    assert sum(counts.values()) == len(CLAIMS)
-    assert counts[NOT_RUN] > 50
+    assert sum(sum(of_kind.values()) for of_kind in counts.values()) == len(CLAIMS)
+    assert counts[PAPER][NOT_RUN] > 50
+    assert counts[OWN][NOT_RUN] > 10
+    assert counts[STATEMENT][HOLDS] == len(THEORY)
     text = rendering(table, "digits", "digits")
     assert "judged by runs on **digits**" in text
-    assert f"{counts[HOLDS]} holds, {counts[FAILS]} fails" in text
+    assert f"- {STATEMENT}: {len(THEORY)} holds.\n" in text
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from sbs.plots.trajectory import save_svg
 from sbs.report.exhibits import exhibits, notebook_html, shown
 from sbs.report.page import duration, page
 from sbs.report.runs import provenance, statistics
+from sbs.results.claims import OWN, PAPER
 from tests.browser import DESKTOP, PHONE, assert_readable, chromium, seen
 from tests.conftest import ROOT
 
@@ -44,15 +45,17 @@ def test_unknown_kinds_of_files_are_refused(tmp_path: Path) -> None:
 def test_claims_are_counted_and_marked(tmp_path: Path) -> None:
     path = tmp_path / "claims.csv"
     path.write_text(
-        "id,claim,where,metric,unit,published_left,published_right,published,"
+        "id,kind,claim,where,metric,unit,published_left,published_right,published,"
         "measured_left,measured_right,measured,low,high,detectable,p_holm,verdict\n"
-        "a,A <b> claim.,Abstract,bops,M,2.0,1.0,2.0,649.5,433,1.5,1.2,1.8,1.1,0.012,holds\n"
-        "b,Another.,Table 1,top1,%,,,,67.5,67,0.5,,,,,too close to call\n"
-        "c,A third.,Table 9,top1,%,,,,,,,,,,,not run at this scale\n"
+        f'a,"{PAPER}",A <b> claim.,Abstract,bops,M,2.0,1.0,2.0,'
+        "649.5,433,1.5,1.2,1.8,1.1,0.012,holds\n"
+        f'b,"{PAPER}",Another.,Table 1,top1,%,,,,67.5,67,0.5,,,,,too close to call\n'
+        f"c,{OWN},A third.,Table 9,top1,%,,,,,,,,,,,not run at this scale\n"
     )
     body = shown(path, "Claims")
     assert '<li class="verdict holds"><b>1</b> holds</li>' in body
     assert '<li class="verdict fails"><b>0</b> fails</li>' in body
+    assert "<p>Claims of this project:</p>" in body
     assert "A &lt;b&gt; claim." in body
     first = ["2.000", "1.500", "1.200 to 1.800", "1.100", "0.012", "2 : 1 M", "649.5 : 433 M"]
     first += ["Abstract"]

@@ -99,8 +99,11 @@ def test_pairing_removes_what_the_seeds_share() -> None:
     assert apart.p_value(0.0) > 0.5
 
 
+@pytest.mark.parametrize("level", [0.05, 0.01])
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-def test_the_smallest_detectable_effect_is_found_in_four_of_five_repetitions(seeds: int) -> None:
+def test_the_smallest_detectable_effect_is_found_in_four_of_five_repetitions(
+    seeds: int, level: float
+) -> None:
     generator = np.random.default_rng(0)
     true = compare(
         pd.Series([0.0, *[1.0] * (seeds - 1)]), pd.Series([0.0] * seeds), ratio=False
@@ -108,9 +111,9 @@ def test_the_smallest_detectable_effect_is_found_in_four_of_five_repetitions(see
     noise = true * np.sqrt(seeds)
     sample = pd.Series(stats.norm.ppf((np.arange(seeds) + 0.5) / seeds))
     sample = noise * (sample - sample.mean()) / sample.std()
-    shift = compare(sample, 0 * sample, ratio=False).detectable
+    shift = compare(sample, 0 * sample, ratio=False).detectable(level)
     draws = generator.normal(shift, noise, (4000, seeds))
-    rejected = stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05
+    rejected = stats.ttest_1samp(draws, 0, axis=1).pvalue < level
     assert rejected.mean() == pytest.approx(0.8, abs=0.02)
 
 

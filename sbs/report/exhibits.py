@@ -155,15 +155,20 @@ def _scrolling(content: str) -> str:
 
 
 def _claims(verdicts: pd.DataFrame) -> str:
-    badges = "".join(
-        f'<li class="{_class(name)}"><b>{count}</b> {name}</li>'
-        for name, count in score(verdicts).items()
+    scores = "".join(
+        f"<p>Claims {kind}:</p><ul class='score'>{''.join(map(_badge, counts.items()))}</ul>"
+        for kind, counts in score(verdicts).items()
     )
     claims = [cells(row) for _, row in verdicts.iterrows()]
     heads = "".join(f"<th>{head}</th>" for head in claims[0])
     rows = "".join(f"<tr>{''.join(map(_claim_cell, claim.items()))}</tr>" for claim in claims)
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<ul class="score">{badges}</ul>{_scrolling(table)}'
+    return f"{scores}{_scrolling(table)}"
+
+
+def _badge(counted: tuple[str, int]) -> str:
+    name, count = counted
+    return f'<li class="{_class(name)}"><b>{count}</b> {name}</li>'
 
 
 def _claim_cell(named: tuple[str, str]) -> str:

@@ -17,6 +17,14 @@ GAIN = " - "
 
 Relation = Literal["less", "more", "at least", "at most"]
 
+PAPER, STATEMENT, OWN = (
+    "of the paper, about runs",
+    "of the paper, by calculation",
+    "of this project",
+)
+KINDS = (PAPER, STATEMENT, OWN)
+"""Kinds of claims, which are counted apart."""
+
 
 class Claim(BaseModel):
     """A claim of the paper, with its test.
@@ -35,6 +43,7 @@ class Claim(BaseModel):
         value: bound for ``at least`` and ``at most``.
         published: table of the published values, and the names of the two rows in it.
         shown: without published values, the notebook whose table or figure shows the comparison.
+        own: whether it is a control of this project, or a comparison that the paper does not make.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +59,7 @@ class Claim(BaseModel):
     value: float | None = None
     published: tuple[str, str, str] | None = None
     shown: str | None = None
+    own: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Claim:
@@ -76,6 +86,13 @@ class Claim(BaseModel):
     def exhibit(self) -> str | None:
         """The table or figure that the claim is about; None for a statement."""
         return self.shown if self.published is None else self.published[0]
+
+    @property
+    def kind(self) -> str:
+        """One of :data:`KINDS`."""
+        if self.own:
+            return OWN
+        return PAPER if self.statement is None else STATEMENT
 
     @property
     def quantity(self) -> Quantity:

@@ -45,10 +45,17 @@ def write_metrics(table: pd.DataFrame, folder: Path) -> list[Path]:
     return written
 
 
-def write_score(score: dict[str, int], path: Path) -> None:
-    """Write the number of claims with each verdict; keys are verdicts with underscores."""
-    metrics = {verdict.replace(" ", "_"): count for verdict, count in score.items()}
+def write_score(score: dict[str, dict[str, int]], path: Path) -> None:
+    """Write the number of claims of each kind with each verdict; keys have underscores."""
+    metrics = {
+        _key(kind): {_key(verdict): count for verdict, count in counts.items()}
+        for kind, counts in score.items()
+    }
     atomic_write_text(path, json.dumps(metrics, indent=1) + "\n")
+
+
+def _key(words: str) -> str:
+    return words.replace(",", "").replace(" ", "_")
 
 
 def write_correlations(table: pd.DataFrame, path: Path) -> None:

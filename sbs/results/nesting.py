@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -12,6 +13,9 @@ from sbs.cost.facts import network_facts
 from sbs.policy import Policy
 from sbs.provenance.records import RunRecord
 from sbs.registry.datasets import dataset
+
+Decision: TypeAlias = tuple[Any, Any]
+"""Place and decision in it: bits of a gate and its tensor, or a layer and the index of a filter."""
 
 COLUMNS = ["network", "method", "kind", "dearer", "cheaper", "seeds", "closed", "nested", "chance"]
 
@@ -27,8 +31,9 @@ def nesting(records: Sequence[RunRecord], policies: Sequence[Policy]) -> pd.Data
         One row per network, method, kind of decision (``bits`` or ``filters``) and pair of
         neighbouring targets: the variants ``dearer`` and ``cheaper``; ``seeds``. In percent, means
         over seeds: ``closed``, how many of all gates or filters the dearer policies closed;
-        ``nested``, how many of these the cheaper ones closed too; ``chance``, how many those would
-        have closed at random.
+        ``nested``, how many of these the cheaper ones closed too; ``chance``, how many they would
+        have closed at random, if they had closed as many gates of each bitwidth, and as many
+        filters of each layer, as they did.
     """
     searches = sorted(zip(records, policies, strict=True), key=lambda search: _place(search[0]))
     rows = [
@@ -59,25 +64,35 @@ def _rows(
             yield {
                 **{"network": dearer[0].network, "method": dearer[0].method, "kind": kind},
                 **{"dearer": dearer[0].variant, "cheaper": cheaper[0].variant},
-                "closed": 100 * len(before) / possible,
+                "closed": 100 * len(before) / possible.total(),
                 "nested": 100 * len(before & after) / len(before),
-                "chance": 100 * len(after) / possible,
+                "chance": 100 * _at_random(before, after, possible) / len(before),
             }
 
 
-def _decisions(record: RunRecord, policy: Policy) -> dict[str, tuple[set[Any], int]]:
-    """What a policy has closed, and how much it could, by kind: gates of bits, and filters."""
+def _at_random(before: set[Decision], after: set[Decision], possible: Counter[Any]) -> float:
+    """How many of ``before`` would be in a random ``after`` with as many in each place."""
+    closed = Counter(place for place, _ in after)
+    return sum(closed[place] / possible[place] for place, _ in before)
+
+
+def _decisions(record: RunRecord, policy: Policy) -> dict[str, tuple[set[Decision], Counter[Any]]]:
+    """What a policy has closed, and how much it could in each place, by kind of decision."""
     images = dataset(record.dataset)
     facts = network_facts(record.network, images.image, images.classes)
     candidates = record.settings["search"]["bitwidths"]
     gates = {
-        (shape.name, side, bits)
+        (bits, (shape.name, side))
         for shape in facts.layers
         for side in ("weight_bits", "activation_bits")
         for bits in candidates[1:]
         if not shape.end
     }
-    closed = {gate for gate in gates if getattr(policy.layers[gate[0]], gate[1]) < gate[2]}
+    closed = {
+        (bits, (name, side))
+        for bits, (name, side) in gates
+        if getattr(policy.layers[name], side) < bits
+    }
     filters = {shape.name: shape.out_channels for shape in facts.layers}
     names = [one.layer for one in facts.prunables]
     removed = {
@@ -87,6 +102,6 @@ def _decisions(record: RunRecord, policy: Policy) -> dict[str, tuple[set[Any], i
         for index in set(range(filters[name])) - set(kept)
     }
     return {
-        "bits": (closed, len(gates)),
-        "filters": (removed, sum(filters[name] for name in names)),
+        "bits": (closed, Counter(bits for bits, _ in gates)),
+        "filters": (removed, Counter({name: filters[name] for name in names})),
     }

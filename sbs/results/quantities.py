@@ -19,6 +19,8 @@ class Quantity:
         scale: values of the runs are divided by it to get ``unit``.
         points: true if values are compared by difference, as accuracies are; false for costs, which
             are compared by ratio.
+        accuracy: true for shares of the test images: as there are only so many images, two runs can
+            have equal values by chance.
     """
 
     column: str
@@ -26,6 +28,7 @@ class Quantity:
     published: Mapping[str, float]
     scale: float = 1.0
     points: bool = False
+    accuracy: bool = False
 
 
 def _cost(name: str, column: str, published: Mapping[str, float]) -> Quantity:
@@ -43,8 +46,8 @@ COSTS: Mapping[str, Quantity] = {
 """Cost model -> quantity of the compressed network."""
 
 QUANTITIES: Mapping[str, Quantity] = {
-    "top1": Quantity("top1", "%", {"top1": 1.0}, points=True),
-    "top5": Quantity("top5", "%", {"top5": 1.0}, points=True),
+    "top1": Quantity("top1", "%", {"top1": 1.0}, points=True, accuracy=True),
+    "top5": Quantity("top5", "%", {"top5": 1.0}, points=True, accuracy=True),
     **COSTS,
     "search_time": Quantity("search_device_hours", "h", {"search_gpu_hours": 1.0}),
     "search_memory": Quantity("search_peak_memory_bytes", "GB", {"gpu_memory_gb": 1.0}, 1e9),

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sbs.errors import SBSError
 from sbs.provenance.files import atomic_write_text
+from sbs.results.claims import KINDS
 from sbs.results.verdicts import score
 
 BEGIN = "<!-- written by `make snapshot` -->"
@@ -16,16 +17,18 @@ END = "<!-- end -->"
 
 
 def scoreboard(measured: Path) -> str:
-    """A Markdown table with one row per scale that has judged claims.
+    """A Markdown table with a row for each kind of claims and scale that has judged them.
 
     Args:
         measured: folder of snapshots, one per scale; links in the table start with this path.
     """
-    rows = []
-    for path in sorted(measured.glob("*/claims.csv")):
-        page = path.with_suffix(".md")
-        row: dict[str, object] = {"scale": f"[{path.parent.name}]({page.as_posix()})"}
-        rows.append(row | score(pd.read_csv(path)))
+    rows = [
+        {"claims": kind, "scale": f"[{path.parent.name}]({path.with_suffix('.md').as_posix()})"}
+        | counts
+        for path in sorted(measured.glob("*/claims.csv"))
+        for kind, counts in score(pd.read_csv(path)).items()
+    ]
+    rows.sort(key=lambda row: KINDS.index(row["claims"]))
     return pd.DataFrame(rows).to_markdown(index=False)
 
 

@@ -62,15 +62,17 @@ class Comparison:
             return float(self.effect == bound)
         return float(2 * stats.t.sf(abs(self.effect - bound) / self.error, self.freedom))
 
-    @property
-    def detectable(self) -> float:
+    def detectable(self, level: float) -> float:
         """The smallest effect that this test would have found with probability :data:`POWER`.
 
-        Two-sided at :data:`LEVEL`, for the noise that was measured.
+        For the noise that was measured.
+
+        Args:
+            level: of the two-sided test.
         """
         if self.error == 0 or not self.known:
             return self.error
-        critical = float(stats.t.ppf(1 - LEVEL / 2, self.freedom))
+        critical = float(stats.t.ppf(1 - level / 2, self.freedom))
 
         def lacking(shift: float) -> float:
             return POWER - float(stats.nct.sf(critical, self.freedom, shift))

@@ -17,8 +17,11 @@ def rendering(verdicts: pd.DataFrame, scale: str, dataset: str) -> str:
         scale: name of the scale of the runs.
         dataset: dataset that the runs were measured on.
     """
-    counts = ", ".join(f"{count} {name}" for name, count in score(verdicts).items())
-    lines = [f"# Claims at the scale `{scale}` (dataset: {dataset})", "", f"{counts}.", ""]
+    lines = [f"# Claims at the scale `{scale}` (dataset: {dataset})", ""]
+    for kind, counts in score(verdicts).items():
+        counted = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        lines.append(f"- {kind}: {counted}.")
+    lines.append("")
     if dataset not in PAPER_DATASETS:
         lines += [
             f"Claims about accuracies and costs are judged by runs on **{dataset}**: the verdicts "
@@ -36,8 +39,7 @@ def cells(row: pd.Series) -> dict[str, str]:
     digits = 2 if quantity is not None and quantity.points else 3
     interval = ""
     if _known(row.get("measured")):
-        ends = (f"{row[end]:.{digits}f}" for end in ("low", "high"))
-        interval = " to ".join(ends) if _known(row["low"]) else "one seed"
+        interval = _interval(row, digits)
     return {
         "claim": str(row["claim"]),
         "verdict": str(row["verdict"]),
@@ -50,6 +52,12 @@ def cells(row: pd.Series) -> dict[str, str]:
         "measured values": _measured(row),
         "where": str(row["where"]),
     }
+
+
+def _interval(row: pd.Series, digits: int) -> str:
+    if _known(row["low"]):
+        return " to ".join(f"{row[end]:.{digits}f}" for end in ("low", "high"))
+    return "equal in all seeds" if _known(row.get("p_holm")) else "one seed"
 
 
 def _measured(row: pd.Series) -> str:

@@ -5,9 +5,12 @@ their ratio, which is computed on the logarithm. A t-test compares the effect wi
 bound, seed by seed where both sides have the same seeds (:func:`sbs.results.statistics.compare`).
 The p-values of all claims about one table or figure are corrected together, by Holm's method. A
 claim holds if its corrected p-value is below the level and the effect is on its side, and fails if
-it is on the other side. Otherwise, or if a side has a single seed, it is too close to call; the
-smallest detectable effect then says how close. Exception: full precision is the network that all
-runs start from, so a single run of it counts as exact.
+it is on the other side. Otherwise, or if a side has a single seed, it is too close to call.
+Exception: full precision is the network that all runs start from, so a single run of it counts as
+exact.
+
+The smallest detectable effect says how close. It is one that would have been found although its
+p-value is multiplied by the number of claims of its family: Holm's first and strictest step.
 
 A search lands on the cost of its target, and fixed bits have the cost that they have. If that is
 so on both sides of a claim about costs, the comparison is set by design, and no evidence.
@@ -20,6 +23,7 @@ times and for the times divided by these shares; otherwise the claim is too clos
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +31,7 @@ import pandas as pd
 
 from sbs.errors import SBSError
 from sbs.registry.methods import methods
-from sbs.results.claims import GAIN, Claim
+from sbs.results.claims import GAIN, KINDS, Claim
 from sbs.results.collect import SHARE
 from sbs.results.published import published_rows
 from sbs.results.quantities import COSTS
@@ -63,21 +67,22 @@ def judge(
     """
     runs = with_best_splits(runs)
     rows = [_row(claim, runs, theory, published) for claim in claims]
-    judged = [(claim, row) for claim, row in zip(claims, rows, strict=True) if "p" in row]
-    for exhibit in {claim.exhibit for claim, _ in judged}:
-        members = [(claim, row) for claim, row in judged if claim.exhibit == exhibit]
-        corrected = holm({claim.id: row["p"] for claim, row in members})
-        for claim, row in members:
-            p_value = corrected[claim.id]
-            row.update({"p_holm": p_value, "claims_in_family": len(members)})
-            exact = not claim.quantity.points and row["low"] == row["high"]
-            row["verdict"] = verdict(claim, row["effect"], p_value, exact=exact)
-    return pd.DataFrame(rows).drop(columns="effect", errors="ignore")
+    families: defaultdict[str | None, list[tuple[Claim, dict[str, Any]]]] = defaultdict(list)
+    for claim, row in zip(claims, rows, strict=True):
+        if "p" in row:
+            families[claim.exhibit].append((claim, row))
+    for members in families.values():
+        _judge_family(members)
+    return pd.DataFrame(rows).drop(columns="found", errors="ignore")
 
 
-def score(verdicts: pd.DataFrame) -> dict[str, int]:
-    """Number of claims with each verdict."""
-    return {name: int((verdicts["verdict"] == name).sum()) for name in VERDICTS}
+def score(verdicts: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Number of claims of each kind with each verdict."""
+    return {
+        kind: {name: int((of_kind == name).sum()) for name in VERDICTS}
+        for kind in KINDS
+        if len(of_kind := verdicts.loc[verdicts["kind"] == kind, "verdict"])
+    }
 
 
 def verdict(claim: Claim, effect: float, p_value: float, *, exact: bool) -> str:
@@ -87,7 +92,7 @@ def verdict(claim: Claim, effect: float, p_value: float, *, exact: bool) -> str:
         claim: the claim.
         effect: the measured effect.
         p_value: of the hypothesis that the effect is the claim's bound.
-        exact: whether the effect has no noise. Then equality is enough for "at least" and "at
+        exact: whether the effect is one of costs without noise. Then equality is enough for "at least" and "at
             most", and too little for "more" and "less".
     """
     rising = claim.relation in ("more", "at least")
@@ -98,10 +103,28 @@ def verdict(claim: Claim, effect: float, p_value: float, *, exact: bool) -> str:
     return HOLDS if (effect > claim.bound) == rising else FAILS
 
 
+def _judge_family(members: list[tuple[Claim, dict[str, Any]]]) -> None:
+    """Correct the p-values of the claims about a table or figure together, and set the verdicts."""
+    corrected = holm({claim.id: row["p"] for claim, row in members})
+    for claim, row in members:
+        found: Comparison = row["found"]
+        p_value = corrected[claim.id]
+        exact = found.error == 0 and not claim.quantity.points
+        detectable = found.detectable(LEVEL / len(members))
+        row |= {
+            "detectable": detectable if claim.quantity.points else math.exp(detectable),
+            "p_holm": p_value,
+            "claims_in_family": len(members),
+            "verdict": verdict(claim, found.effect, p_value, exact=exact),
+        }
+
+
 def _row(
     claim: Claim, runs: pd.DataFrame, theory: pd.DataFrame, published: pd.DataFrame
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": claim.id, "claim": claim.claim, "where": claim.where}
+    row: dict[str, Any] = {
+        **{"id": claim.id, "kind": claim.kind, "claim": claim.claim, "where": claim.where}
+    }
     if claim.statement is not None:
         return row | _of_statement(claim, theory)
     row |= {"left": claim.left, "right": claim.right, "metric": claim.metric}
@@ -124,6 +147,10 @@ def _measured(claim: Claim, runs: pd.DataFrame) -> dict[str, object]:
     if not all(len(side) for side in sides):
         return {"verdict": NOT_RUN}
     found = compare(*sides, ratio=not quantity.points)
+    by_chance = found.error == 0 and quantity.accuracy
+    if by_chance:
+        # Costs follow from the policy; accuracies that differ equally in each seed do so by chance.
+        found = replace(found, error=math.nan)
     shown = (lambda v: v) if quantity.points else math.exp
     low, high = found.interval
     cells: dict[str, object] = {
@@ -132,23 +159,19 @@ def _measured(claim: Claim, runs: pd.DataFrame) -> dict[str, object]:
         "measured": shown(found.effect),
         "low": shown(low),
         "high": shown(high),
-        "detectable": shown(found.detectable),
         "paired": found.paired,
         "seeds": min(side.index.nunique() for side in sides),
         "verdict": CLOSE,
     }
     if _by_design(claim, runs):
         return cells | {"verdict": DESIGN}
-    if not found.known:
+    if not (found.known or by_chance):
         return cells
-    # Costs follow from the policy. Accuracies that are equal for some seeds are so by chance: there
-    # are only so many of them.
-    by_chance = found.error == 0 and quantity.points
     p_value = 1.0 if by_chance else found.p_value(claim.bound)
     if claim.metric == "search_time":
         p_value, shares = _at_equal_shares(claim, runs, found)
         cells |= shares
-    return cells | {"effect": found.effect, "p": p_value}
+    return cells | {"found": found, "p": p_value}
 
 
 def _by_design(claim: Claim, runs: pd.DataFrame) -> bool:
