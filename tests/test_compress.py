@@ -234,6 +234,17 @@ def test_a_finished_call_returns_at_once_and_another_one_starts_anew(
     assert len(epochs) == 16
 
 
+def test_the_same_policy_from_other_weights_is_fine_tuned_anew(
+    trained: nn.Module, tmp_path: Path
+) -> None:
+    stages: list[str] = []
+    options = {"checkpoint": tmp_path, "callbacks": [lambda end: stages.append(end.stage)]}
+    first = compressed(trained, "8-bit", prune=False, epochs=1, **options)
+    other = compressed(trained, "8-bit", prune=False, epochs=1, search_epochs=7, **options)
+    assert other.policy == first.policy
+    assert stages.count("finetune") == 2
+
+
 def test_callbacks_get_the_network_and_the_time_left(trained: nn.Module) -> None:
     ends: list[EpochEnd] = []
 

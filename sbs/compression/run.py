@@ -253,7 +253,8 @@ class _Call:
             seed=subject.seed,
             resume=resume,
             identity=self._identity(
-                settings.model_dump(mode="json") | {"policy": found.policy.model_dump(mode="json")}
+                settings.model_dump(mode="json")
+                | {"policy": found.policy.model_dump(mode="json"), "searched": _digest(found.state)}
             ),
             reporter=self._reporter("finetune", 0),
             schedule=self.recipe.schedule,
