@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import doctest
 import pickle
+import re
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,11 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import sbs
 from sbs.compression import run
+from sbs.compression.front import Front
+from sbs.compression.goal import Goal
 from sbs.compression.progress import EpochEnd
 from sbs.compression.result import Compressed
+from sbs.cost.table import write_table
 from sbs.errors import SBSError
 
 IMAGES, LABELS = (
@@ -191,6 +197,26 @@ def test_several_targets_make_a_front(trained: nn.Module, tmp_path: Path) -> Non
     del options["val_loader"]
     with pytest.raises(SBSError, match="give val_loader"):
         sbs.front(trained, loader(), [0.005], **options).plot(tmp_path / "none.svg")
+
+
+@pytest.mark.parametrize("target", ["latency: 20 ms", "energy: 3 mJ", "table:costs.csv: 4-bit"])
+def test_costs_that_know_no_full_precision_are_compared_with_the_highest_bits(
+    result: Compressed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs = product((2, 4, 8), repeat=2)
+    rows = [(layer, *pair, float(sum(pair))) for pair in pairs for layer in result.layers]
+    write_table(rows, Path("costs.csv"))
+    aimed = replace(result, goal=Goal.parse(target))
+    eight = sbs.uniform_policy("Net", [layer.name for layer in result.layers], 8)
+    full = sbs.policy_cost(result.layers, result.prunables, eight, aimed.goal.resource)
+    assert (aimed.full_bits(), aimed.full_cost()) == (8, full)
+    text = str(aimed)
+    assert re.search(rf"{aimed.goal.resource}: .* at 8 bits \(.* times less\)", text)
+    assert re.search(r"bops: .* M BOPs at full precision \(.* times less\)", text)
+    table = Front((aimed,)).table()
+    assert list(table["target"]) == [aimed.goal.words, "full precision, cost at 8 bits"]
+    assert table["share"][0] == aimed.cost() / full < 1
 
 
 class KilledError(Exception):

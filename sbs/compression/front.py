@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from sbs.compression.goal import Goal
-from sbs.compression.result import Compressed
+from sbs.compression.result import Compressed, in_words
 from sbs.compression.run import compress
 from sbs.errors import SBSError
+from sbs.policy import FULL_PRECISION
 from sbs.provenance.files import atomic_write
 from sbs.registry.costs import cost_model
 from sbs.training.batch import Batch
@@ -35,10 +36,11 @@ class Front:
         return self.table().to_string(index=False)
 
     def table(self) -> pd.DataFrame:
-        """A row for each target: target, cost, share of full precision, score, and flips.
+        """A row for each target: target, cost, share of the cost of the last row, score, and flips.
 
         Flips are decisions that a landing step changed after the search. The last row is the
-        network itself.
+        network itself, at full precision. If the cost model knows no cost of that, the row names
+        the bitwidth of its cost.
         """
         import pandas as pd
 
@@ -53,8 +55,10 @@ class Front:
             for one in self.results
         ]
         first = self.results[0]
-        whole = {"target": "full precision", "cost": first.full_cost(), "share": 1.0}
-        return pd.DataFrame([*rows, {**whole, "score": first.full_score, "flips": 0}])
+        whole, bits = in_words(FULL_PRECISION), in_words(first.full_bits())
+        name = whole if bits == whole else f"{whole}, cost at {bits}"
+        last = {"target": name, "cost": first.full_cost(), "share": 1.0}
+        return pd.DataFrame([*rows, {**last, "score": first.full_score, "flips": 0}])
 
     def plot(self, path: str | Path) -> None:
         """Draw score against cost, with the score at full precision as a line.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sbs.compression.goal import Goal
 from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape, prune_shapes, uniform_policy_of
-from sbs.errors import naming_extras
+from sbs.errors import SBSError, naming_extras
 from sbs.export.packed import Sizes, export
 from sbs.networks.prunable import Prunable
 from sbs.policy import FULL_PRECISION, Policy
@@ -42,6 +42,8 @@ class Compressed:
         history: one entry per epoch, of the search and of the fine-tuning.
         layers: shapes of the layers of the given network.
         prunables: its convolutions that can lose filters.
+        highest_bits: bitwidth at the start of the search: the highest candidate, or 32 if it
+            searched filters alone.
         example: one input, a tuple of the network's arguments.
     """
 
@@ -55,6 +57,7 @@ class Compressed:
     history: Mapping[str, list[dict[str, Any]]]
     layers: tuple[LayerShape, ...]
     prunables: tuple[Prunable, ...]
+    highest_bits: int
     example: tuple[Any, ...]
 
     def __str__(self) -> str:
@@ -69,9 +72,21 @@ class Compressed:
         return self._cost(self.policy, resource or self.goal.resource)
 
     def full_cost(self, resource: str | None = None) -> float:
-        """Cost of the given network at full precision; arguments as for :meth:`cost`."""
-        full = uniform_policy_of(self.policy.network, self.layers, FULL_PRECISION)
-        return self._cost(full, resource or self.goal.resource)
+        """Cost of the given network at :meth:`full_bits`; arguments as for :meth:`cost`."""
+        return self._uniform_cost(self.full_bits(resource), resource or self.goal.resource)
+
+    def full_bits(self, resource: str | None = None) -> int:
+        """Bitwidth of the network that costs are compared with; arguments as for :meth:`cost`.
+
+        It is 32, full precision. Hardware for fewer bits, or a table without such rows, has no cost
+        of that: then it is the highest bitwidth of the search.
+        """
+        resource = resource or self.goal.resource
+        try:
+            self._uniform_cost(FULL_PRECISION, resource)
+        except SBSError:
+            return min(self.highest_bits, cost_model(resource).highest_bits)
+        return FULL_PRECISION
 
     def report(self) -> str:
         """Layers with their bits and filters, costs, and scores, as text."""
@@ -96,6 +111,9 @@ class Compressed:
     def _cost(self, policy: Policy, resource: str) -> float:
         return policy_cost(self.layers, self.prunables, policy, resource)
 
+    def _uniform_cost(self, bits: int, resource: str) -> float:
+        return self._cost(uniform_policy_of(self.policy.network, self.layers, bits), resource)
+
     def _table(self) -> Table:
         table = Table(title=self.policy.network)
         for column in ("layer", "filters", "inputs", "weight bits", "input bits", "MACs"):
@@ -117,15 +135,20 @@ class Compressed:
         for resource in dict.fromkeys((self.goal.resource, "bops", "memory")):
             model = cost_model(resource)
             full, now = self.full_cost(resource), self.cost(resource)
-            yield (
-                f"{resource}: {model.number(now)} of {model.number(full)} {model.unit} "
-                f"({full / now:.1f} times less)"
-            )
+            whole = f"{model.number(full)} {model.unit}".strip()
+            bits = in_words(self.full_bits(resource))
+            times = f"{full / now:.1f} times less"
+            yield f"{resource}: {model.number(now)} of {whole} at {bits} ({times})"
         flips = f"{self.landing_flips} flip{'' if self.landing_flips == 1 else 's'}"
         how = f"with {flips}" if self.landing_flips else "by itself"
         yield f"target {self.goal.words}: the search got there {how}"
         if self.score is not None:
             yield f"validation: {self.score:.4g}, before {self.full_score:.4g}"
+
+
+def in_words(bits: int) -> str:
+    """A bitwidth for people."""
+    return "full precision" if bits == FULL_PRECISION else f"{bits} bits"
 
 
 def _of(now: int, before: int) -> str:

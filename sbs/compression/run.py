@@ -31,7 +31,7 @@ from sbs.compression.subject import Subject, check_pairs
 from sbs.config.settings import RuntimeSettings, check_precision
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
-from sbs.policy import Bitwidths
+from sbs.policy import FULL_PRECISION, Bitwidths
 from sbs.provenance.code import source_digest
 from sbs.registry.methods import Method, method
 from sbs.runtime.device import choose_device
@@ -163,6 +163,7 @@ def compress(
         {"search": found.progression.history, "finetune": tuned.history},
         subject.shapes,
         subject.spec.prunables(subject.plain),
+        call.bitwidths.highest if call.method.bits else FULL_PRECISION,
         subject.example,
     )
 
