@@ -404,19 +404,44 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"example_input": IMAGES[0]}, r"does not run on the example input \(Tensor \(1, 8, 8\)\)"),
     ({"val_loader": []}, "val_loader: gives no batch"),
+    ({"val_loader": iter(VALIDATION)}, "val_loader: an iterator can be read only once"),
+    (
+        {"val_loader": VALIDATION, "metric": lambda model, batch: batch},
+        "metric: gives a tuple that is no number .* give the mean score of the batch",
+    ),
+    ({"epochs": -1}, "epochs: Input should be greater than or equal to 0"),
     ({"model": OnlyEnds()}, "OnlyEnds: there is nothing to decide"),
     ({"model": Deciding()}, "Deciding: torch.fx cannot trace the network"),
 ]
 
 
 @pytest.mark.parametrize(("change", "message"), MISTAKES, ids=[text for _, text in MISTAKES])
-def test_mistakes_end_with_one_clear_error(
+def test_mistakes_end_with_one_clear_error_before_any_training(
     trained: nn.Module, change: dict[str, Any], message: str
 ) -> None:
     call: dict[str, Any] = {"model": trained, "train_loader": loader(), "target": "4-bit"}
-    call |= {"search_epochs": 5, "epochs": 0, "verbose": False}
+    call |= {"search_epochs": 5, "epochs": 0, "verbose": False, "callbacks": [never]}
     with pytest.raises(SBSError, match=message):
         sbs.compress(**(call | change))
+
+
+def never(end: EpochEnd) -> None:
+    pytest.fail(f"{end.stage} has trained")
+
+
+def test_a_metric_is_tried_before_any_training(trained: nn.Module) -> None:
+    with pytest.raises(KeyError, match="label"):
+        compressed(
+            trained,
+            val_loader=[{"x": IMAGES}],
+            metric=lambda model, batch: batch["label"],
+            callbacks=[never],
+        )
+
+
+def test_all_targets_of_a_front_are_checked_before_any_training(trained: nn.Module) -> None:
+    with pytest.raises(SBSError, match=r"'0.0001 x full' is .*; give a larger target"):
+        sbs.front(trained, loader(), ["4-bit", 0.0001], search_epochs=5, callbacks=[never])
 
 
 def test_a_loader_that_gives_fewer_batches_later_is_noticed(trained: nn.Module) -> None:

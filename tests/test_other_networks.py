@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import sbs
-from sbs.compression import run
+from sbs.compression import call
 from sbs.compression.goal import Goal
 from sbs.cost.exact import policy_cost
 from sbs.cost.expected import expected_cost
@@ -140,7 +140,7 @@ def squared(model: nn.Module, batch: Tensor) -> Tensor:
 def test_other_networks_are_searched_fine_tuned_exported_and_verified(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "ENOUGH_STEPS", 1)
+    monkeypatch.setattr(call, "ENOUGH_STEPS", 1)
     torch.manual_seed(1)
     model = lively(OTHERS[name]()).train()
     batches = [inputs_of(name, 4)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from sbs.compression.call import Call, results_of
 from sbs.compression.goal import Goal
 from sbs.compression.result import Compressed, in_words
 from sbs.compression.run import compress
@@ -96,6 +97,8 @@ def front(
 ) -> Front:
     """Compress a network to several targets, each by a search of its own.
 
+    Before the first search, all targets are checked.
+
     Args:
         model: as for :func:`sbs.compress`, like the following.
         train_loader: batches.
@@ -110,9 +113,12 @@ def front(
     resources = sorted({goal.resource for goal in goals})
     if len(resources) != 1:
         raise SBSError(f"targets: one front has one cost, not {', '.join(resources) or 'none'}")
-    results = []
-    for target, goal in zip(targets, goals, strict=True):
-        name = str(goal).replace("/", "_").replace(" ", "_")
-        folder = None if checkpoint is None else Path(checkpoint) / name
-        results.append(compress(model, train_loader, target, checkpoint=folder, **options))
-    return Front(tuple(results))
+    given = (compress.__kwdefaults__ or {}) | options | {"checkpoint": checkpoint}
+    first = Call.of(model, train_loader, goals[0], given)
+    calls = [replace(first, goal=goal, folder=_folder(first.folder, goal)) for goal in goals]
+    return Front(tuple(results_of(calls)))
+
+
+def _folder(checkpoint: Path | None, goal: Goal) -> Path | None:
+    name = str(goal).replace("/", "_").replace(" ", "_")
+    return None if checkpoint is None else checkpoint / name

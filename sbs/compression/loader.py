@@ -31,11 +31,7 @@ class LoaderBatches:
         Raises:
             SBSError: it can be iterated only once, or gives no batch.
         """
-        if isinstance(loader, Iterator):
-            raise SBSError(
-                "train_loader: an iterator can be read only once; give a DataLoader, a list of "
-                "batches, or anything else that can be iterated again"
-            )
+        check_repeatable(loader, "train_loader")
         self._loader, self._device, self._seed = loader, device, seed
         if not len(self):
             raise SBSError("train_loader: gives no batch")
@@ -79,6 +75,23 @@ class LoaderBatches:
 
     def _placed(self, batch: Batch) -> Batch:
         return mapped(batch, lambda tensor: placed(tensor, self._device))
+
+
+def check_repeatable(loader: object, argument: str) -> None:
+    """Check that a loader gives its batches more than once.
+
+    Args:
+        loader: the loader.
+        argument: its name.
+
+    Raises:
+        SBSError: it is an iterator.
+    """
+    if isinstance(loader, Iterator):
+        raise SBSError(
+            f"{argument}: an iterator can be read only once; give a DataLoader, a list of "
+            "batches, or anything else that can be iterated again"
+        )
 
 
 def placed(tensor: Tensor, device: torch.device) -> Tensor:

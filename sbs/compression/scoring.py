@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from sbs.compression.loader import placed
+from sbs.compression.loader import check_repeatable, placed
 from sbs.errors import SBSError
 from sbs.training.batch import Batch, mapped, size_of
 
@@ -16,32 +16,56 @@ Metric: TypeAlias = Callable[[nn.Module, Batch], float | Tensor]
 """(network, batch) -> mean score of the batch."""
 
 
-@torch.no_grad()
-def mean_score(
-    model: nn.Module, loader: Iterable[Batch] | None, device: torch.device, *, metric: Metric
-) -> float | None:
-    """Mean of a metric over all items.
+class Validation:
+    """What networks are scored by: batches and a metric."""
 
-    Args:
-        model: the network, on ``device``; in evaluation mode afterwards.
-        loader: batches; None: there is nothing to score.
-        device: device to compute on.
-        metric: (network, batch) -> mean score of the batch.
+    def __init__(
+        self, loader: Iterable[Batch] | None, device: torch.device, metric: Metric
+    ) -> None:
+        """Check the loader.
 
-    Raises:
-        SBSError: there are no batches.
-    """
-    if loader is None:
-        return None
-    model.eval()
-    total, items = 0.0, 0
-    for given in loader:
-        batch = mapped(given, lambda tensor: placed(tensor, device))
-        total += float(metric(model, batch)) * size_of(batch)
-        items += size_of(batch)
-    if not items:
-        raise SBSError("val_loader: gives no batch")
-    return total / items
+        Args:
+            loader: batches, whenever it is iterated; None: there is nothing to score.
+            device: device to compute on.
+            metric: (network, batch) -> mean score of the batch.
+
+        Raises:
+            SBSError: the loader can be iterated only once.
+        """
+        check_repeatable(loader, "val_loader")
+        self._loader, self._device, self._metric = loader, device, metric
+
+    @torch.no_grad()
+    def score(self, model: nn.Module) -> float | None:
+        """Mean of the metric over all items.
+
+        Args:
+            model: the network, on the device; in evaluation mode afterwards.
+
+        Raises:
+            SBSError: there are no batches, or the metric gives no number.
+        """
+        if self._loader is None:
+            return None
+        model.eval()
+        total, items = 0.0, 0
+        for given in self._loader:
+            batch = mapped(given, lambda tensor: placed(tensor, self._device))
+            total += _number(self._metric(model, batch)) * size_of(batch)
+            items += size_of(batch)
+        if not items:
+            raise SBSError("val_loader: gives no batch")
+        return total / items
+
+
+def _number(value: float | Tensor) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SBSError(
+            f"metric: gives a {type(value).__name__} that is no number ({error}); give the mean "
+            "score of the batch"
+        ) from error
 
 
 def accuracy(model: nn.Module, batch: Batch) -> Tensor:
