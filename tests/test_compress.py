@@ -409,7 +409,15 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"val_loader": VALIDATION, "metric": lambda model, batch: batch},
         "metric: gives a tuple that is no number .* give the mean score of the batch",
     ),
-    ({"epochs": -1}, "epochs: Input should be greater than or equal to 0"),
+    ({"epochs": -1}, "arguments: epochs: Input should be greater than or equal to 0"),
+    ({"learning_rate": -1}, "arguments: learning_rate: .* greater than 0"),
+    ({"device": "gpu"}, "arguments: device: Input should be 'auto', 'cpu' or 'cuda'"),
+    ({"precision": "fp16"}, "arguments: precision: Input should be 'fp32' or 'bf16'"),
+    ({"group_size": 0}, "arguments: group_size: .* greater than or equal to 1"),
+    ({"bitwidths": 2}, "arguments: bitwidths: .* valid tuple"),
+    ({"bitwidths": (8, 16, 32)}, "arguments: bitwidths.2: Input should be less than 32"),
+    ({"callbacks": [3]}, "arguments: callbacks.0: Input should be callable"),
+    ({"target": "1.2.3"}, "target '1.2.3': write for example '4-bit'"),
     ({"model": OnlyEnds()}, "OnlyEnds: there is nothing to decide"),
     ({"model": Deciding()}, "Deciding: torch.fx cannot trace the network"),
 ]
@@ -442,6 +450,10 @@ def test_a_metric_is_tried_before_any_training(trained: nn.Module) -> None:
 def test_all_targets_of_a_front_are_checked_before_any_training(trained: nn.Module) -> None:
     with pytest.raises(SBSError, match=r"'0.0001 x full' is .*; give a larger target"):
         sbs.front(trained, loader(), ["4-bit", 0.0001], search_epochs=5, callbacks=[never])
+    with pytest.raises(SBSError, match=r"targets: give a list, such as \['4-bit'\]"):
+        sbs.front(trained, loader(), "4-bit", callbacks=[never])
+    with pytest.raises(SBSError, match="arguments: epoch: unknown key"):
+        sbs.front(trained, loader(), ["4-bit"], epoch=1)
 
 
 def test_a_loader_that_gives_fewer_batches_later_is_noticed(trained: nn.Module) -> None:

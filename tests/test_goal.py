@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sbs.compression.goal import Goal
+from sbs.errors import SBSError
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,9 @@ def test_targets_can_be_shares_and_bits() -> None:
     assert str(Goal.parse("memory: 3-bit")) == "memory: 3-bit"
     assert str(Goal.parse("memory: 8 KB")) == "memory: 8 KB"
     assert str(Goal.parse("0.9 x 4-bit")) == "bops: 0.9 x 4-bit"
+
+
+@pytest.mark.parametrize("text", ["1.2.3", ".", "1e400", "0", "memory: 1.2.3 KB", "1.2.3 x 4-bit"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(SBSError, match=r"target '.*': (write for example|a cost must be)"):
+        Goal.parse(text)

@@ -57,6 +57,19 @@ def test_more_candidates_reach_lower() -> None:
         inspect(model, IMAGE, bitwidths=(2, 3))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bitwidths": 2}, r"arguments: bitwidths: .* valid tuple \(got 2\)"),
+        ({"bitwidths": (8, 32)}, "arguments: bitwidths.1: Input should be less than 32"),
+        ({"group_size": 0}, "arguments: group_size: .* greater than or equal to 1"),
+    ],
+)
+def test_an_argument_that_is_not_valid_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(SBSError, match=message):
+        inspect(build_network("resnet20", 10), IMAGE, **change)
+
+
 def test_a_network_without_weights_has_nothing_to_compress() -> None:
     assert str(inspect(nn.ReLU(), IMAGE)).endswith("nothing of this network can be compressed\n")
 

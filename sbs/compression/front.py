@@ -109,6 +109,8 @@ def front(
     Raises:
         SBSError: targets of different costs, or see :func:`sbs.compress`.
     """
+    if isinstance(targets, str):
+        raise SBSError(f"targets: give a list, such as [{targets!r}]")
     goals = [Goal.parse(target) for target in targets]
     resources = sorted({goal.resource for goal in goals})
     if len(resources) != 1:

@@ -20,7 +20,7 @@ UNITS = {
 }
 """Units of numbers: bytes, seconds, joules and bit operations."""
 
-_NUMBER = re.compile(r"^(?P<number>[0-9.]+(?:[eE][-+]?\d+)?)\s*(?P<unit>[A-Za-z]*)$")
+_NUMBER = re.compile(r"^(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(?P<unit>[A-Za-z]*)$")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from sbs.config.arguments import Candidates
+from sbs.config.scale import validated
 from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape, uniform_policy_of
 from sbs.cost.reach import Reach
@@ -147,7 +149,7 @@ def inspect(
         Layers with reasons, and the range of costs that a search can reach.
 
     Raises:
-        SBSError: the bitwidths do not nest, or the network does not run on the example.
+        SBSError: an argument is not valid, or the network does not run on the example.
 
     Example:
         >>> import sbs, torch
@@ -157,7 +159,8 @@ def inspect(
         >>> print(f"{found.costs[0].full / found.costs[0].lowest:.0f} times fewer BOPs")
         784 times fewer BOPs
     """
-    candidates = Bitwidths(bitwidths)
+    given = {"bitwidths": bitwidths, "group_size": group_size}
+    candidates = Bitwidths(validated(Candidates, given, "arguments").bitwidths)
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
     model = split_layers(copy.deepcopy(model))
     structure, untraced = _structure(model)
