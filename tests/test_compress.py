@@ -119,7 +119,9 @@ def test_the_given_network_stays_as_it_was(trained: nn.Module, result: Compresse
 def test_pruned_filters_are_gone_and_the_module_is_like_any_other(
     trained: nn.Module, tmp_path: Path
 ) -> None:
-    result = compressed(trained, 0.3, quantize=False)
+    result = compressed(trained, 0.3, quantize=False, val_loader=VALIDATION)
+    assert result.full_score is not None
+    assert result.full_score > 90
     kept = result.policy.layers["second"].kept or result.policy.layers["third"].kept
     assert kept is not None
     model = result.model
@@ -445,6 +447,26 @@ def test_a_metric_is_tried_before_any_training(trained: nn.Module) -> None:
             metric=lambda model, batch: batch["label"],
             callbacks=[never],
         )
+
+
+class Weighing(Net):
+    weight_of_loss = 0.5
+
+    def cost(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.weight_of_loss * F.cross_entropy(logits, labels)
+
+
+def test_attributes_that_only_the_given_network_has_are_named() -> None:
+    model, options = Weighing(), {"search_epochs": 5, "epochs": 0, "callbacks": [never]}
+    batches: Any = {"train_loader": loader(), "val_loader": VALIDATION}
+    with pytest.raises(
+        SBSError, match=r"loss: .* your Weighing, but not its 'cost'; .* mine\.cost"
+    ):
+        sbs.compress(model, loader(), loss=lambda net, b: net.cost(net(b[0]), b[1]), **options)
+    with pytest.raises(SBSError, match=r"metric: .* not its 'weight_of_loss'"):
+        sbs.compress(model, metric=lambda net, batch: net.weight_of_loss, **batches, **options)
+    with pytest.raises(AttributeError, match="no attribute 'shape'"):
+        sbs.compress(model, metric=lambda net, batch: batch.shape, **batches, **options)
 
 
 def test_all_targets_of_a_front_are_checked_before_any_training(trained: nn.Module) -> None:

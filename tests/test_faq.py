@@ -31,6 +31,8 @@ BATCHES = [(torch.zeros(8, 1, 8, 8), torch.zeros(8, dtype=torch.long))] * 10
 class Net(nn.Module):
     """Three convolutions and a linear layer."""
 
+    weight = 0.5
+
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
@@ -57,6 +59,11 @@ def compress(*, model: nn.Module | None = None, loader: Any = BATCHES, **options
 
 def nan_loss(model: nn.Module, batch: Any) -> Tensor:
     return model(batch[0]).sum() * float("nan")
+
+
+def weighted_loss(model: Any, batch: Any) -> Tensor:
+    loss: Tensor = model.weight * model(batch[0]).sum()
+    return loss
 
 
 def front(**options: Any) -> sbs.compression.front.Front:
@@ -122,6 +129,7 @@ RAISED: list[Callable[[], object]] = [
     lambda: compress(epochs=2),
     lambda: compress(loader=iter(BATCHES)),
     lambda: compress(loader=[{"images": images} for images, _ in BATCHES]),
+    lambda: compress(loss=weighted_loss),
     lambda: compress(model=Branching()),
     lambda: compress(model=nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(8, 10))),
     lambda: compress(bitwidths=(2, 3)),

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from sbs.compression.arguments import Arguments
+from sbs.compression.attributes import explaining_attributes
 from sbs.compression.goal import Goal
 from sbs.compression.progress import StageReporter
 from sbs.compression.result import Compressed
@@ -26,6 +27,7 @@ from sbs.compression.states import digest, states_folder
 from sbs.compression.subject import Subject, check_pairs
 from sbs.config.scale import validated
 from sbs.config.settings import RuntimeSettings, SearchSettings, check_precision
+from sbs.cost.layers import uniform_policy_of
 from sbs.cost.reach import Reach
 from sbs.errors import SBSError
 from sbs.methods.context import SearchContext, SearchResult
@@ -34,6 +36,7 @@ from sbs.provenance.code import source_digest
 from sbs.registry.methods import Method, method
 from sbs.runtime.device import choose_device
 from sbs.runtime.seeding import derive_seed, seed_everything
+from sbs.surgery.networks import quantized_network
 from sbs.surgery.weights import with_state
 from sbs.training.batch import Batch, mapped, size_of
 from sbs.training.classification import Classification
@@ -93,10 +96,12 @@ class Call:
         given = validated(Arguments, options, "arguments")
         bitwidths = Bitwidths(given.bitwidths)
         chosen = _method(quantize=given.quantize, prune=given.prune)
-        recipe = recipe_of(given.loss, given.optimizer, given.schedule)
+        loss = explaining_attributes(given.loss, "loss", model)
+        recipe = recipe_of(loss, given.optimizer, given.schedule)
         device = choose_device(given.device)
         default = given.loss is cross_entropy
         metric = given.metric or (accuracy if default else given.loss)
+        metric = explaining_attributes(metric, "metric" if given.metric else "loss", model)
         validation = Validation(given.val_loader, device, metric)
         subject = Subject.of(model, train_loader, given.example_input, device, given.seed)
         if default:
@@ -134,6 +139,22 @@ class Call:
         if self.method.bits:
             check_precision(self.runtime.precision, self.bitwidths, "bitwidths")
         self._reach().checked(self.goal.target)
+
+    def full_score(self) -> float | None:
+        """Score of the given network; None without validation batches.
+
+        The metric is also tried on a network as surgery makes it.
+
+        Raises:
+            SBSError: the metric cannot score these networks.
+        """
+        if self.arguments.val_loader is None:
+            return None
+        subject = self.subject
+        start = uniform_policy_of(subject.spec.name, subject.shapes, self.highest_bits)
+        rebuilt = quantized_network(subject.network(), subject.spec, start)
+        self.validation.check(rebuilt.to(subject.device))
+        return self.validation.score(subject.network())
 
     def run(self, full_score: float | None) -> Compressed:
         """Search and fine-tune.
@@ -275,7 +296,7 @@ def results_of(calls: Sequence[Call]) -> list[Compressed]:
     """
     for call in calls:
         call.check()
-    full_score = calls[0].validation.score(calls[0].subject.network())
+    full_score = calls[0].full_score()
     return [call.run(full_score) for call in calls]
 
 

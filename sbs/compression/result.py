@@ -32,7 +32,8 @@ class Compressed:
 
     Attributes:
         model: the network: without the pruned filters, with quantized layers. A module like any
-            other: train it on, move it, save its ``state_dict``.
+            other: train it on, move it, save its ``state_dict``. It has the layers and the forward
+            pass of the given network, but none of its other attributes and methods.
         policy: bitwidths and kept filters of every layer.
         goal: what the search aimed at.
         found: the policy before the landing step, which moves a missed cost into the target's band.

@@ -52,10 +52,12 @@ def compress(
             loss.
         target: the cost to reach, see :meth:`sbs.compression.goal.Goal.parse`: ``"4-bit"``, a share
             such as 0.1, ``"630.6 M"`` bit operations, ``"memory: 200 KB"``, ``"latency: 20 ms"``.
-        loss: (network, batch) -> mean loss of the batch.
+        loss: (network, batch) -> mean loss of the batch. The network has the layers and the forward
+            pass of ``model``, but none of its other attributes and methods: take those from
+            ``model`` itself, ``lambda net, batch: model.weight * F.mse_loss(net(batch[0]), ...)``.
         val_loader: batches to score the networks on.
-        metric: (network, batch) -> mean score of the batch; default: accuracy in percent for the
-            default loss, else the loss.
+        metric: (network, batch) -> mean score of the batch, of networks as for ``loss``; default:
+            accuracy in percent for the default loss, else the loss.
         example_input: input of the network for one item, a tensor (1, ...) or a tuple of its
             arguments; default: the first item of the first batch.
         epochs: epochs of the fine-tuning.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import TypeAlias
 
 import torch
@@ -13,7 +14,7 @@ from sbs.errors import SBSError
 from sbs.training.batch import Batch, mapped, size_of
 
 Metric: TypeAlias = Callable[[nn.Module, Batch], float | Tensor]
-"""(network, batch) -> mean score of the batch."""
+"""(network, batch) -> mean score of the batch. The network has no other attributes than layers."""
 
 
 class Validation:
@@ -35,7 +36,11 @@ class Validation:
         check_repeatable(loader, "val_loader")
         self._loader, self._device, self._metric = loader, device, metric
 
-    @torch.no_grad()
+    def check(self, model: nn.Module) -> None:
+        """Try the metric on the first batch; argument and errors of :meth:`score`."""
+        if self._loader is not None:
+            self._mean(model, islice(self._loader, 1))
+
     def score(self, model: nn.Module) -> float | None:
         """Mean of the metric over all items.
 
@@ -45,11 +50,13 @@ class Validation:
         Raises:
             SBSError: there are no batches, or the metric gives no number.
         """
-        if self._loader is None:
-            return None
+        return None if self._loader is None else self._mean(model, self._loader)
+
+    @torch.no_grad()
+    def _mean(self, model: nn.Module, batches: Iterable[Batch]) -> float:
         model.eval()
         total, items = 0.0, 0
-        for given in self._loader:
+        for given in batches:
             batch = mapped(given, lambda tensor: placed(tensor, self._device))
             total += _number(self._metric(model, batch)) * size_of(batch)
             items += size_of(batch)
