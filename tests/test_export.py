@@ -13,9 +13,11 @@ from torch import nn
 from typer.testing import CliRunner
 
 from sbs.cli import app
+from sbs.cost.layers import uniform_policy_of
+from sbs.cost.trace import trace_with
 from sbs.errors import SBSError
 from sbs.export.packed import Sizes, export, is_export, load, read
-from sbs.networks import build_network, get_spec
+from sbs.networks import NetworkSpec, build_network, get_spec
 from sbs.policy import LayerPolicy, Policy
 from sbs.runtime.checkpoints import save_weights
 from sbs.stages.export import run
@@ -97,6 +99,27 @@ def test_full_precision_layers_stay_as_they_are(tmp_path: Path) -> None:
     assert sizes == Sizes(0, 0, sizes.file)
     with torch.no_grad():
         assert torch.equal(load(tmp_path / "full.safetensors")(IMAGES), model(IMAGES))
+
+
+class Tied(nn.Sequential):
+    """Two layers with the same weights, between others."""
+
+    def __init__(self) -> None:
+        super().__init__(*(nn.Linear(4, 4) for _ in range(4)))
+        self[2].weight = self[1].weight
+
+
+def test_tied_weights_are_saved_and_tied_again(tmp_path: Path) -> None:
+    plain, x = Tied(), torch.rand(8, 4)
+    shapes = trace_with(plain, (x[:1],))
+    policy = uniform_policy_of("Tied", shapes, 4)
+    model = quantized_network(copy.deepcopy(plain), NetworkSpec("Tied"), policy).eval()
+    export(model, policy, tmp_path / "tied.sbs")
+    again = load(tmp_path / "tied.sbs", plain)
+    first, second = (again.get_submodule(name).weight for name in "12")
+    assert first is second
+    with torch.no_grad():
+        assert torch.equal(again(x), model(x))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

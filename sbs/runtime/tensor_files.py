@@ -31,7 +31,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, 
         path: file to write.
         facts: further information that JSON can hold.
     """
-    dense = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    dense = _apart({name: tensor.contiguous() for name, tensor in tensors.items()})
     text = json.dumps(facts)
     metadata = {FACTS: text, CHECKSUM: _checksum(text, dense)}
     with atomic_write(path) as temporary:
@@ -75,6 +75,17 @@ def has_checksum(path: Path) -> bool:
             return bool({FACTS, CHECKSUM} & (file.metadata() or {}).keys())
     except (SafetensorError, OSError):
         return False
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without common memory, as of tied weights; safetensors refuses that."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if memory in seen else tensor
+        seen.add(memory)
+    return found
 
 
 def _checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
