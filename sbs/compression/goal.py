@@ -45,7 +45,7 @@ class Goal:
             value: ``"4-bit"``: the cost of the network with 4 bits everywhere; a number up to 1:
                 that share of the cost at full precision; a larger number, or ``"630.6 M"``: the
                 cost itself. All in bit operations, unless the name of a cost model comes before:
-                ``"memory: 200 KB"``, ``"latency: 20 ms"``, ``"table:FILE: 3-bit"``.
+                ``"memory: 200 KB"``, ``"latency: 20 ms"``, ``"table:FILE: 0.8 x 8-bit"``.
 
         Raises:
             SBSError: the value has none of these forms, or no cost model has this name.
