@@ -372,6 +372,36 @@ def test_several_inputs_and_outputs(tmp_path: Path) -> None:
         torch.testing.assert_close(torch.from_numpy(one), other, rtol=1e-4, atol=1e-4)
 
 
+class Scaled(nn.Module):
+    """An image in a dictionary, a number, and a tensor in; logits out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net()
+
+    def forward(self, images: dict[str, Tensor], scale: float, shift: Tensor) -> Tensor:
+        result: Tensor = self.net(images["x"]) * scale + shift
+        return result
+
+
+def test_arguments_can_be_dictionaries_and_numbers(tmp_path: Path) -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return F.cross_entropy(
+            model({"x": batch[0]}, 2.0, torch.zeros(len(batch[0]), 10)), batch[1]
+        )
+
+    example = {"x": IMAGES[:1]}, 2.0, torch.zeros(1, 10)
+    options: dict[str, Any] = {"loss": loss, "search_epochs": 5, "epochs": 0, "verbose": False}
+    result = sbs.compress(Scaled(), loader(), "4-bit", example_input=example, **options)
+    result.export(tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    images, shift = IMAGES[:5], torch.ones(5, 10)
+    (got,) = session.run(None, {"images_x": images.numpy(), "shift": shift.numpy()})
+    with torch.no_grad():
+        want = result.model({"x": images}, 2.0, shift)
+    torch.testing.assert_close(torch.from_numpy(got), want, rtol=1e-4, atol=1e-4)
+
+
 class OnlyEnds(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -38,7 +38,7 @@ from sbs.runtime.device import choose_device
 from sbs.runtime.seeding import derive_seed, seed_everything
 from sbs.surgery.networks import quantized_network
 from sbs.surgery.weights import with_state
-from sbs.training.batch import Batch, mapped, size_of
+from sbs.training.batch import Batch, mapped, size_of, tensors_of
 from sbs.training.classification import Classification
 from sbs.training.loop import fit
 from sbs.training.recipe import Recipe, cross_entropy
@@ -231,7 +231,7 @@ class Call:
             resume=resume,
             identity=self._identity(settings.model_dump(mode="json")),
             reporter=self._reporter("search", self.arguments.epochs),
-            image=tuple(subject.example[0].shape[1:]),
+            image=tuple(tensors_of(subject.example)[0].shape[1:]),
             recipe=self.recipe,
         )
         result: SearchResult = self.method.load()(context)

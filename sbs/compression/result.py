@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 
 from sbs.compression.goal import Goal
 from sbs.cost.exact import policy_cost
@@ -100,14 +100,15 @@ class Compressed:
     def export(self, path: str | Path) -> OnnxSizes:
         """Write the network as ONNX, with weights of as few bits as ONNX has types for.
 
+        Arguments of the example that are no tensors, such as numbers, become constants.
+
         Raises:
             SBSError: the network has no form in ONNX, or the extra ``export`` is not installed.
         """
         with naming_extras():  # and the exporter takes seconds to import
             from sbs.export.onnx_file import export_onnx
 
-        inputs = [one for one in self.example if isinstance(one, Tensor)]
-        return export_onnx(self.model, self.policy, inputs, Path(path))
+        return export_onnx(self.model, self.policy, self.example, Path(path))
 
     def _cost(self, policy: Policy, resource: str) -> float:
         return policy_cost(self.layers, self.prunables, policy, resource)

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
-from torch import Tensor, nn
+from torch import nn
 
 from sbs.config.settings import Normalization
 from sbs.export.codes import Codes, weight_codes
@@ -90,7 +91,7 @@ class OnnxSizes:
 def export_onnx(
     model: nn.Module,
     policy: Policy,
-    example_inputs: Sequence[Tensor],
+    example_inputs: Sequence[Any],
     path: Path,
     normalization: Normalization | None = None,
 ) -> OnnxSizes:
@@ -99,7 +100,8 @@ def export_onnx(
     Args:
         model: network of :func:`sbs.surgery.networks.quantized_network`, with trained weights.
         policy: its policy.
-        example_inputs: inputs of any batch size.
+        example_inputs: arguments of the network, with any batch size; see
+            :func:`sbs.export.onnx_graph.graph_model`.
         path: file to write.
         normalization: of the network's input images, stored as metadata; None stores none.
 

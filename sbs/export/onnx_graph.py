@@ -10,6 +10,7 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,11 +19,13 @@ import torch
 from onnx_ir.passes import common as passes
 from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from sbs.errors import SBSError
 from sbs.export.inputs import InputQuantizer
 from sbs.export.twin import TwinLayer
 from sbs.provenance.files import atomic_write
+from sbs.training.batch import mapped
 
 DOMAIN = "sbs"
 INPUT, OUTPUT = "InputQuantizer", "LayerOutput"
@@ -77,7 +80,7 @@ WeightOperators = Callable[[Builder, str], ir.Value]
 
 def graph_model(
     twin: nn.Module,
-    example_inputs: Sequence[Tensor],
+    example_inputs: Sequence[Any],
     quantized: Sequence[str],
     of_weights: WeightOperators,
     of_input: InputOperators,
@@ -88,7 +91,8 @@ def graph_model(
 
     Args:
         twin: network of :func:`sbs.export.twin.inference_twin`; not changed.
-        example_inputs: inputs (N, ...).
+        example_inputs: arguments of the network: tensors (N, ...), also in tuples, lists and
+            dictionaries. Others, such as numbers, become constants.
         quantized: layers whose weights are made by ``of_weights``.
         of_weights: operators of quantized weights.
         of_input: operators of input quantizers.
@@ -158,7 +162,7 @@ def _marked(x: Tensor, kind: str, name: str) -> Tensor:
     )
 
 
-def _exported(twin: nn.Module, example_inputs: Sequence[Tensor], *, any_batch: bool) -> ir.Model:
+def _exported(twin: nn.Module, example_inputs: Sequence[Any], *, any_batch: bool) -> ir.Model:
     marked = copy.deepcopy(twin)
     for name, module in list(marked.named_modules()):
         if isinstance(module, InputQuantizer):
@@ -168,15 +172,17 @@ def _exported(twin: nn.Module, example_inputs: Sequence[Tensor], *, any_batch: b
     marked.eval()
     examples, sizes = tuple(example_inputs), None
     if any_batch:  # an example of one image would fix the batch size
-        examples = tuple(torch.cat([x, x]) for x in examples)
-        sizes = tuple({0: torch.export.Dim("batch")} for _ in examples)
+        examples = mapped(examples, lambda x: torch.cat([x, x]))
+        sizes = tree_map(_free_batch, examples)
     try:
         with warnings.catch_warnings():
             # Inputs that share their batch size also share its name.
             warnings.filterwarnings("ignore", "# The axis name: batch will not be used")
+            # Numbers among the arguments are constants; the batch size then has no name.
+            warnings.filterwarnings("ignore", "# ONNX model has different number of inputs")
             program = torch.onnx.export(
                 marked,
-                examples,
+                (*examples, {}),  # a dictionary at the end would be taken for named arguments
                 dynamo=True,
                 optimize=False,
                 opset_version=EXPORTED_OPSET,
@@ -189,6 +195,10 @@ def _exported(twin: nn.Module, example_inputs: Sequence[Tensor], *, any_batch: b
         ) from error
     assert program is not None
     return program.model
+
+
+def _free_batch(argument: Any) -> dict[int, Any] | None:
+    return {0: torch.export.Dim("batch")} if isinstance(argument, Tensor) else None
 
 
 def _clean(model: ir.Model, parameters: set[str]) -> None:
