@@ -270,6 +270,7 @@ def test_the_same_policy_from_other_weights_is_fine_tuned_anew(
     first = compressed(trained, "8-bit", prune=False, epochs=1, **options)
     other = compressed(trained, "8-bit", prune=False, epochs=1, search_epochs=7, **options)
     assert other.policy == first.policy
+    assert "target 8-bit: the network costs no more at 8 bits; nothing had to go" in str(first)
     assert stages.count("finetune") == 2
 
 

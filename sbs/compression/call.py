@@ -170,6 +170,7 @@ class Call:
             compressed.eval(),
             found.policy,
             self.goal,
+            self._reach().cost(self.goal.target),
             found.found or found.policy,
             found.landing_flips or 0,
             self.validation.score(compressed),

@@ -36,6 +36,7 @@ class Compressed:
             pass of the given network, but none of its other attributes and methods.
         policy: bitwidths and kept filters of every layer.
         goal: what the search aimed at.
+        target_cost: the cost of that, in the unit of the cost model.
         found: the policy before the landing step, which moves a missed cost into the target's band.
         landing_flips: decisions that this step changed; 0 if the search got there by itself.
         score: metric of the compressed network on the validation batches; None without them.
@@ -51,6 +52,7 @@ class Compressed:
     model: nn.Module
     policy: Policy
     goal: Goal
+    target_cost: float
     found: Policy
     landing_flips: int
     score: float | None
@@ -141,11 +143,18 @@ class Compressed:
             bits = in_words(self.full_bits(resource))
             times = f"{full / now:.1f} times less"
             yield f"{resource}: {model.number(now)} of {whole} at {bits} ({times})"
-        flips = f"{self.landing_flips} flip{'' if self.landing_flips == 1 else 's'}"
-        how = f"with {flips}" if self.landing_flips else "by itself"
-        yield f"target {self.goal.words}: the search got there {how}"
+        yield f"target {self.goal.words}: {self._way()}"
         if self.score is not None:
             yield f"validation: {self.score:.4g}, before {self.full_score:.4g}"
+
+    def _way(self) -> str:
+        """How the search got to its target."""
+        if self._uniform_cost(self.highest_bits, self.goal.resource) <= self.target_cost:
+            return f"the network costs no more at {in_words(self.highest_bits)}; nothing had to go"
+        if not self.landing_flips:
+            return "the search got there by itself"
+        flips = "flip" if self.landing_flips == 1 else "flips"
+        return f"the search got there with {self.landing_flips} {flips}"
 
 
 def in_words(bits: int) -> str:
