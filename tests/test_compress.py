@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import doctest
 import pickle
+import random
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -28,6 +31,7 @@ from sbs.compression.progress import EpochEnd
 from sbs.compression.result import Compressed
 from sbs.cost.table import write_table
 from sbs.errors import SBSError
+from sbs.runtime.seeding import seed_everything
 
 IMAGES, LABELS = (
     torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 16,
@@ -114,6 +118,24 @@ def test_the_given_network_stays_as_it_was(trained: nn.Module, result: Compresse
     assert trained.training
     for name, value in trained.state_dict().items():
         assert torch.equal(value, state[name]), name
+
+
+def random_numbers() -> list[float]:
+    return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
+
+def test_the_generators_of_the_caller_stay_as_they_were(trained: nn.Module) -> None:
+    seed_everything(1)
+    want = random_numbers()
+    for call in (
+        lambda: compressed(trained, epochs=0),
+        lambda: sbs.front(trained, loader(), [0.01], search_epochs=5, epochs=0, verbose=False),
+        lambda: compressed(trained, callbacks=[lambda end: 1 / 0]),
+    ):
+        seed_everything(1)
+        with contextlib.suppress(ZeroDivisionError):
+            call()
+        assert random_numbers() == want
 
 
 def test_pruned_filters_are_gone_and_the_module_is_like_any_other(

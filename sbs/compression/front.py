@@ -17,6 +17,7 @@ from sbs.errors import SBSError
 from sbs.policy import FULL_PRECISION
 from sbs.provenance.files import atomic_write
 from sbs.registry.costs import cost_model
+from sbs.runtime.seeding import own_random_states
 from sbs.training.batch import Batch
 
 if TYPE_CHECKING:
@@ -116,9 +117,10 @@ def front(
     if len(resources) != 1:
         raise SBSError(f"targets: one front has one cost, not {', '.join(resources) or 'none'}")
     given = (compress.__kwdefaults__ or {}) | options | {"checkpoint": checkpoint}
-    first = Call.of(model, train_loader, goals[0], given)
-    calls = [replace(first, goal=goal, folder=_folder(first.folder, goal)) for goal in goals]
-    return Front(tuple(results_of(calls)))
+    with own_random_states(cuda=given["device"] != "cpu"):
+        first = Call.of(model, train_loader, goals[0], given)
+        calls = [replace(first, goal=goal, folder=_folder(first.folder, goal)) for goal in goals]
+        return Front(tuple(results_of(calls)))
 
 
 def _folder(checkpoint: Path | None, goal: Goal) -> Path | None:

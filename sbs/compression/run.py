@@ -14,6 +14,7 @@ from sbs.compression.progress import Callback
 from sbs.compression.result import Compressed
 from sbs.compression.scoring import Metric
 from sbs.compression.settings import UserOptimizer, UserSchedule
+from sbs.runtime.seeding import own_random_states
 from sbs.training.batch import Batch
 from sbs.training.recipe import Objective, cross_entropy
 
@@ -71,7 +72,8 @@ def compress(
         prune: whether to search filters.
         bitwidths: candidates; each is a multiple of the one before.
         group_size: filters per pruning group.
-        seed: of all random choices.
+        seed: of all random choices. The generators of Python, NumPy and PyTorch are afterwards as
+            they were before.
         device: auto: CUDA if there is one.
         precision: bf16: autocast.
         checkpoint: folder for the state after each epoch. The same call resumes there, and a
@@ -125,5 +127,6 @@ def compress(
         "callbacks": callbacks,
         "verbose": verbose,
     }
-    (result,) = results_of([Call.of(model, train_loader, Goal.parse(target), options)])
+    with own_random_states(cuda=device != "cpu"):
+        (result,) = results_of([Call.of(model, train_loader, Goal.parse(target), options)])
     return result

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -21,6 +23,23 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
+
+
+@contextmanager
+def own_random_states(*, cuda: bool) -> Iterator[None]:
+    """Give the caller's generators their states back at the end, also after an error.
+
+    Args:
+        cuda: whether GPUs may be used inside; if they are in use already, theirs are kept anyway.
+    """
+    devices = range(torch.cuda.device_count()) if cuda or torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices, device_type="cuda"):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 def use_deterministic_algorithms(device: torch.device) -> None:
