@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from typing import TypeVar
 
 from torch import nn
@@ -28,7 +27,6 @@ def explaining_attributes(
         own: the caller's network.
     """
 
-    @wraps(function)
     def explained(network: nn.Module, batch: Batch) -> T:
         try:
             return function(network, batch)
