@@ -86,7 +86,11 @@ def search(
     weights: o.Output,
     record: o.Output,
     pretrained: Annotated[
-        Path | None, typer.Option(help="Weights of M0; none with search.start: scratch.")
+        Path | None,
+        typer.Option(
+            help="Weights of M0; none with search.start: scratch.",
+            callback=o.written_by("sbs pretrain"),
+        ),
     ] = None,
     variant: o.Variant = "default",
     resume: o.Resume = None,
@@ -108,8 +112,11 @@ def finetune(
     method: o.Method,
     settings: o.Settings,
     data: o.Data,
-    policy: o.Input,
-    start: o.Input,
+    policy: o.Policy,
+    start: Annotated[
+        Path,
+        typer.Option(help="Weights of the search, or of M0.", callback=o.written_by("sbs search")),
+    ],
     weights: o.Output,
     record: o.Output,
     variant: o.Variant = "default",
@@ -132,8 +139,17 @@ def finetune(
 def evaluate(
     network: o.Network,
     data: o.Data,
-    weights: o.Input,
-    policy: Annotated[Path | None, typer.Option(help="Policy of a compressed network.")] = None,
+    weights: Annotated[
+        Path,
+        typer.Option(
+            help="Weights of a stage, a public checkpoint, or a packed file.",
+            callback=o.written_by("sbs finetune"),
+        ),
+    ],
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="Policy of a compressed network.", callback=o.written_by("sbs search")),
+    ] = None,
     threads: o.Threads = 1,
 ) -> None:
     """Print top-1 and top-5 accuracy of a plain or a compressed network on the test images."""
@@ -146,8 +162,8 @@ def evaluate(
 
 @app.command()
 def export(
-    policy: o.Input,
-    weights: o.Input,
+    policy: o.Policy,
+    weights: o.Trained,
     output: o.Output,
     form: Annotated[
         str | None,
@@ -168,8 +184,8 @@ def export(
 
 @app.command()
 def latency(
-    policy: o.Input,
-    weights: o.Input,
+    policy: o.Policy,
+    weights: o.Trained,
     output: o.Output,
     image_size: o.OfPaper = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each network.")] = 200,
@@ -182,8 +198,16 @@ def latency(
 
 @app.command()
 def verify(
-    network: Annotated[Path, typer.Argument(help="Network in ONNX, of `sbs export`.")],
-    packed: Annotated[Path, typer.Argument(help="Packed file of the same network.")],
+    network: Annotated[
+        Path,
+        typer.Argument(help="Network in ONNX.", callback=o.written_by("sbs export")),
+    ],
+    packed: Annotated[
+        Path,
+        typer.Argument(
+            help="Packed file of the same network.", callback=o.written_by("sbs export")
+        ),
+    ],
     data: Annotated[Path | None, typer.Option(help="Dataset file; default: random inputs.")] = None,
     model: Annotated[
         str | None,
@@ -227,7 +251,10 @@ def study(
 def cost(
     network: o.ThisNetwork,
     bits: Annotated[int, typer.Option(min=1, max=32, help="Bitwidth of every layer.")] = 32,
-    policy: Annotated[Path | None, typer.Option(help="policy.json instead of --bits.")] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="policy.json instead of --bits.", callback=o.written_by("sbs search")),
+    ] = None,
     classes: o.OfPaper = None,
     image_size: o.OfPaper = None,
     channels: o.Channels = 3,

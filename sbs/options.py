@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from sbs.errors import SBSError
+
+
+def written_by(command: str) -> Callable[[typer.CallbackParam, Path | None], Path | None]:
+    """Callback of an option that reads a file: without the file, the command does not begin.
+
+    Args:
+        command: the command that writes such a file, for the message.
+    """
+
+    def check(option: typer.CallbackParam, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise SBSError(
+                f"{option.opts[0]} {path}: no such file; correct the path, or make it with "
+                f"`{command}`"
+            )
+        return path
+
+    return check
+
 
 Network = Annotated[str, typer.Option(help="Network name, such as resnet20.")]
 ThisNetwork = Annotated[str, typer.Argument(help="Network name, such as resnet56.")]
@@ -27,4 +49,10 @@ Processes = Annotated[
 OfPaper = Annotated[int | None, typer.Option(help="Default: of the paper's dataset.")]
 Channels = Annotated[int, typer.Option(help="Colour channels of the image.")]
 Output = Annotated[Path, typer.Option(help="Where to write this output.")]
-Input = Annotated[Path, typer.Option(help="Where to read this input.")]
+Policy = Annotated[
+    Path, typer.Option(help="Policy that `sbs search` wrote.", callback=written_by("sbs search"))
+]
+Trained = Annotated[
+    Path,
+    typer.Option(help="Weights that `sbs finetune` wrote.", callback=written_by("sbs finetune")),
+]

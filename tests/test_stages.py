@@ -119,3 +119,32 @@ def test_no_command_reads_a_damaged_file(
         assert "\n" not in line
     path.write_bytes(content)
     assert chain.run(command, monkeypatch) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "missing"),
+    [
+        ("search", "--pretrained", f"pretrain/{WEIGHTS}"),
+        ("finetune", "--start", f"search/{WEIGHTS}"),
+        ("finetune", "--policy", "search/policy.json"),
+        ("evaluate", "--weights", f"finetune/{WEIGHTS}"),
+        ("evaluate", "--policy", "search/policy.json"),
+        ("export", "--weights", f"finetune/{WEIGHTS}"),
+        ("export", "--policy", "search/policy.json"),
+    ],
+)
+def test_a_missing_file_is_named_with_its_option(
+    chain: Chain,
+    command: str,
+    option: str,
+    missing: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = chain.folder / missing
+    path.unlink()
+    capsys.readouterr()
+    assert chain.run(command, monkeypatch) == 1
+    line = capsys.readouterr().err.strip()
+    assert line.startswith(f"sbs: {option} {path}: no such file; correct the path, or make it with")
+    assert "\n" not in line
