@@ -80,13 +80,6 @@ def test_a_path_stands_for_the_first_run_and_a_list_for_all(tmp_path: Path) -> N
     }
 
 
-@pytest.mark.parametrize("placeholder", ["{run}", "{runs}"])
-def test_without_rows_it_is_said_where_to_add_them(tmp_path: Path, placeholder: str) -> None:
-    inputs = {"sizes_paths": [f"<results>/search/{placeholder}/search.json"]}
-    with pytest.raises(SBSError, match=r"table9: no row of config/experiments\.tsv has table9 in"):
-        read_exhibit(notebook(tmp_path, inputs=inputs)).inputs_for([])
-
-
 def test_what_reads_all_runs_or_none_takes_no_rows(tmp_path: Path) -> None:
     for path in ("<results>/runs/all.csv", "<results>/theory/packing.csv"):
         one = read_exhibit(notebook(tmp_path, inputs={"runs_path": path}))

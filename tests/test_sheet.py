@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sbs.config.experiments import load_experiments
-from sbs.config.scale import json_schema, load_scale
+from sbs.config.experiments import check_rows, load_experiments
+from sbs.config.scale import Scale, TableSettings, json_schema, load_scale
 from sbs.errors import SBSError
 from sbs.registry.exhibits import exhibits
 from sbs.registry.methods import method, searching_methods
@@ -145,6 +145,26 @@ def test_options_of_a_network_come_before_those_of_its_rows(tmp_path: Path) -> N
         {"finetune.epochs": 99, "search.group_size": 2},
         {"finetune.epochs": 99, "search.group_size": 1},
     ]
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        (
+            {"table6": TableSettings(seeds=None, rows=())},
+            r"mine\.yaml has tables\.table6\.rows: \[\]; remove the entry to make it",
+        ),
+        ({}, r"no row of config/experiments\.tsv for resnet20, resnet56 has table6 in its column"),
+    ],
+)
+def test_why_a_table_has_no_rows(
+    default_scale: Scale, tables: dict[str, TableSettings], message: str
+) -> None:
+    scale = default_scale.model_copy(
+        update={"tables": tables, "networks": ("resnet20", "resnet56")}
+    )
+    with pytest.raises(SBSError, match=f"^table6 is not made at this scale: {message}"):
+        check_rows("table6", [], scale, "mine.yaml")
 
 
 @pytest.mark.parametrize("key", ["finetune.epoch", "epochs", "tables.table1", "scale"])

@@ -261,7 +261,8 @@ def test_a_table_without_rows_at_this_scale_is_refused_in_one_line(copy: Path) -
     sheet.write_text(sheet.read_text().replace(" trajectory", ""))
     done = snakemake(copy, "--dry-run", "results/trajectory.svg")
     assert done.returncode != 0
-    assert "no row of config/experiments.tsv has trajectory in its" in done.stdout + done.stderr
+    reason = "no row of config/experiments.tsv for resnet56 has trajectory in its column"
+    assert reason in done.stdout + done.stderr
 
 
 def test_a_scale_can_leave_a_table_out(copy: Path) -> None:

@@ -74,6 +74,32 @@ def load_experiments(path: Path, scale: Scale, tables: Collection[str]) -> list[
     return [row for row in rows if row.network in scale.networks]
 
 
+def check_rows(table: str, rows: Sequence[Experiment], scale: Scale, source: str) -> None:
+    """Check that a table or figure has rows at this scale.
+
+    Args:
+        table: its name.
+        rows: those of :func:`load_experiments`.
+        scale: the validated scale.
+        source: file of the scale, for the message.
+
+    Raises:
+        SBSError: it has none; the message says why.
+    """
+    if any(table in row.tables for row in rows):
+        return
+    settings = scale.tables.get(table)
+    if settings is None or settings.rows is None:
+        why = (
+            f"no row of config/experiments.tsv for {', '.join(scale.networks)} has {table} in its "
+            f"column tables; add it to a row, or a network to networks in {source}"
+        )
+    else:
+        named = ", ".join(settings.rows)
+        why = f"{source} has tables.{table}.rows: [{named}]; remove the entry to make it"
+    raise SBSError(f"{table} is not made at this scale: {why}")
+
+
 def _taken(
     rows: Sequence[Experiment], scale: Scale, path: Path, tables: Collection[str]
 ) -> list[Experiment]:

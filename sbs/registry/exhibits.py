@@ -89,16 +89,8 @@ class Exhibit(BaseModel):
 
         Args:
             rows: for each row of the sheet that uses it, the runs ``network/method/variant/seed-N``
-                of all seeds.
-
-        Raises:
-            SBSError: it needs a run, and there are no rows.
+                of all seeds. There is one, if the notebook takes rows.
         """
-        if self.takes_rows and not rows:
-            raise SBSError(
-                f"{self.name}: no row of config/experiments.tsv has {self.name} in its column "
-                "tables for the networks of this scale; add it to a row"
-            )
         return {
             key: _filled(path, rows)[0]
             if isinstance(path, str)

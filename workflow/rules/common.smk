@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 from sbs.config.scale import canonical_json, scale_type, stage_settings, validated
 from sbs.errors import SBSError
 from sbs.methods.targets import check_targets
-from sbs.config.experiments import load_experiments
+from sbs.config.experiments import check_rows, load_experiments
 from sbs.registry.code import stage_modules
 from sbs.registry.costs import cost_model
 from sbs.registry.datasets import dataset, datasets
@@ -160,10 +160,11 @@ def inputs(exhibit):
 
     def of_runs(wildcards):
         try:
-            needed = exhibit.inputs_for(runs)
+            if exhibit.takes_rows:
+                check_rows(exhibit.name, experiments, scale, config_files)
         except SBSError as error:
             raise WorkflowError(str(error)) from None
-        return {"notebook": str(exhibit.notebook), **needed}
+        return {"notebook": str(exhibit.notebook), **exhibit.inputs_for(runs)}
 
     return of_runs
 
