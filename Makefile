@@ -40,6 +40,13 @@ CONFIG := config/$(SCALE).yaml
 RESULTS := results/$(SCALE)
 endif
 
+# Before the first rule, which can be a long installation.
+MISSING := $(filter-out $(wildcard $(CONFIG)),$(CONFIG))
+ifneq ($(MISSING),)
+SCALES := $(filter-out config/claims.yaml,$(sort $(wildcard config/*.yaml)))
+$(error no scale file $(MISSING); correct SCALE or CONFIG (scales: $(SCALES)))
+endif
+
 EXHIBITS := $(basename $(notdir $(wildcard notebooks/*.py)))
 
 .PHONY: $(EXHIBITS) tables imagenet-sample help environment plan report repro pull docs test check bench bench-snapshot peers peers-snapshot evidence gpu-check gpu-check-snapshot lock schema snapshot restore

@@ -73,3 +73,16 @@ def test_make_names_the_folder_that_the_scale_writes(path: Path) -> None:
     plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert f"--configfile config/{path.name} -- exhibit_table1\n" in plan
     assert f" save {scale['results']} results/measured/{scale['scale']}\n" in plan
+
+
+@pytest.mark.parametrize(
+    ("word", "missing"),
+    [("SCALE=nope", "config/nope.yaml"), ("CONFIG=config/config.yaml nope.yaml", "nope.yaml")],
+)
+def test_make_names_a_missing_scale_file_before_anything(word: str, missing: str) -> None:
+    command = ["make", "--dry-run", "table1", word]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"no scale file {missing}; correct SCALE or CONFIG" in done.stderr
+    assert all(str(path.relative_to(ROOT)) in done.stderr for path in SCALES)
+    assert "claims" not in done.stderr

@@ -116,7 +116,8 @@ def no_compiler() -> None:
 def old_python() -> None:
     """As `make environment` with such a Python says, in a folder without `.venv`."""
     Path("Makefile").write_text((ROOT / "Makefile").read_text())
-    for name in ("requirements.lock", "pyproject.toml"):
+    Path("config").mkdir()
+    for name in ("requirements.lock", "pyproject.toml", "config/config.yaml"):
         Path(name).touch()
     command = ["make", "--silent", "environment", "PYTHON=false"]
     made = subprocess.run(command, capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
