@@ -45,7 +45,9 @@ def results(tmp_path: Path) -> Path:
     for name, (chosen, table) in tables.items():
         runs = collect(chosen)
         runs.to_csv(tmp_path / "runs" / f"{name}.csv", index=False)
-        table(runs, PUBLISHED).to_csv(tmp_path / f"{name}.csv", index=False)
+        made = table(runs, PUBLISHED)
+        made.to_csv(tmp_path / f"{name}.csv", index=False)
+        made.to_markdown(tmp_path / f"{name}.md")
     return tmp_path
 
 
@@ -104,6 +106,18 @@ def test_every_measured_column_can_be_traced(results: Path) -> None:
         ("table1.csv", "resnet20", "top1_mean", "write network and method"),
         ("table1.csv", "resnet20 fp", "top9", "no column 'top9'"),
         ("table9.csv", "resnet20 fp", "top1_mean", "cannot read the table"),
+        (
+            "table1.md",
+            "resnet20 fp",
+            "top1_mean",
+            r"table1\.md: .*; give the \.csv of a table of runs",
+        ),
+        (
+            "runs/table1.csv",
+            "resnet20 fp",
+            "top1_mean",
+            "no table of runs: it has no column run_me",
+        ),
     ],
 )
 def test_what_is_not_there_is_named(

@@ -39,6 +39,11 @@ COLUMNS = {
 OVER_SHARING = "_over_sharing"
 """Suffix of the columns of Table 5 that are ratios to the row with bit sharing."""
 
+KEYS = ("network", "method", "run_method", "variants")
+"""Columns of a table of runs that lead from a row to its runs."""
+
+REMEDY = "give the .csv of a table of runs, such as results/table1.csv"
+
 
 def trace(table: Path, row: str, column: str) -> str:
     """The runs behind a cell: each run's value, its records and their origin.
@@ -49,9 +54,9 @@ def trace(table: Path, row: str, column: str) -> str:
         column: a column of it.
 
     Raises:
-        SBSError: the table, row, column or a record does not exist.
+        SBSError: the table, row, column or a record does not exist, or it is another table.
     """
-    cells = _read(table)
+    cells = _table_of_runs(table)
     network, name = _split(row)
     cell = cells[(cells["network"] == network) & (cells["method"] == name)]
     if cell.empty:
@@ -116,8 +121,18 @@ def _described(path: Path) -> list[str]:
     ]
 
 
+def _table_of_runs(path: Path) -> pd.DataFrame:
+    cells = _read(path)
+    missing = next((key for key in KEYS if key not in cells.columns), None)
+    if missing is not None:
+        raise SBSError(f"{path}: no table of runs: it has no column {missing}; {REMEDY}")
+    return cells
+
+
 def _read(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise SBSError(f"{path}: cannot read the table ({error}); make it first") from error
+    except ValueError as error:  # as for the .md of a table
+        raise SBSError(f"{path}: not a CSV file ({str(error).strip()}); {REMEDY}") from error
