@@ -103,7 +103,7 @@ def test_a_target_out_of_reach_is_refused_before_anything_runs(
     sheet = tmp_path / "experiments.tsv"
     sheet.write_text(SHEET + row + "\n")
     with pytest.raises(SBSError) as caught:
-        check_targets(load_experiments(sheet, scale, []), scale)
+        check_targets(load_experiments(sheet, scale, []), scale, "mine.yaml")
     network, method = row.split("\t")[:2]
     assert f"row {network} {method} default: search.target: " in str(caught.value)
     assert lowest in str(caught.value)
@@ -120,14 +120,24 @@ def test_a_cost_that_knows_no_full_precision_is_refused_before_anything_runs(
     with pytest.raises(
         SBSError, match="row resnet20 sbs_p default: BitFusion multiplies at most 8"
     ):
-        check_targets(load_experiments(sheet, scale, []), scale)
+        check_targets(load_experiments(sheet, scale, []), scale, "mine.yaml")
+
+
+def test_a_network_that_cannot_read_the_images_is_refused_with_file_and_key(
+    tmp_path: Path,
+) -> None:
+    scale = load_scale(written(tmp_path, networks=["resnet18"], tables={}))
+    sheet = tmp_path / "experiments.tsv"
+    sheet.write_text(SHEET + "resnet18\tsbs\tdefault\t\t\n")
+    with pytest.raises(SBSError, match=r"^mine\.yaml: networks: .*resnet18: needs colour images"):
+        check_targets(load_experiments(sheet, scale, []), scale, "mine.yaml")
 
 
 def test_pruning_reaches_further_than_bits_alone(tmp_path: Path) -> None:
     scale = load_scale(written(tmp_path, networks=["resnet20"], tables={}))
     sheet = tmp_path / "experiments.tsv"
     sheet.write_text(SHEET + "resnet20\tsbs\tdefault\t\tsearch.target=0.9 x 2-bit\n")
-    check_targets(load_experiments(sheet, scale, []), scale)
+    check_targets(load_experiments(sheet, scale, []), scale, "mine.yaml")
 
 
 def test_a_scale_needs_a_network(tmp_path: Path) -> None:

@@ -14,20 +14,27 @@ from sbs.registry.datasets import dataset
 from sbs.registry.methods import method
 
 
-def check_targets(experiments: Iterable[Experiment], scale: Scale) -> None:
+def check_targets(experiments: Iterable[Experiment], scale: Scale, source: str) -> None:
     """Check the target of every row against the cheapest network that its method can find.
 
     Args:
         experiments: rows that the scale runs.
         scale: its dataset determines the shapes, its sections the lowest bits.
+        source: file of the scale, for messages.
 
     Raises:
-        SBSError: a target is out of reach; the message names the row.
+        SBSError: a target is out of reach, and the message names the row; or a network cannot
+            read the images of the dataset.
     """
     images = dataset(scale.data.dataset)
     rows = [row for row in experiments if method(row.method).lands]
     networks = dict.fromkeys(row.network for row in rows)
-    facts = facts_of_all(networks, images.image, images.classes)
+    try:
+        facts = facts_of_all(networks, images.image, images.classes)
+    except SBSError as error:
+        raise SBSError(
+            f"{source}: networks: {error}; remove the network, or choose another data.dataset"
+        ) from error
     for row in rows:
         _check(row, scale, facts[row.network])
 

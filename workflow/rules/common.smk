@@ -23,7 +23,7 @@ try:
     exhibits = registered_exhibits(Path("notebooks"))
     tables = [exhibit.name for exhibit in exhibits.values() if exhibit.takes_rows]
     experiments = load_experiments(Path("config/experiments.tsv"), scale, tables)
-    check_targets(experiments, scale)
+    check_targets(experiments, scale, config_files)
 except SBSError as error:
     raise WorkflowError(str(error)) from None
 
