@@ -172,3 +172,10 @@ def test_the_best_split_has_the_smallest_training_loss() -> None:
     ]
     assert table.loc["sbs_p_then_q_little", "top1_mean"] == 99.0
     assert next(iter(table.index)) == "sbs_p_then_sbs_q"
+
+
+def test_without_a_training_loss_no_split_is_the_best() -> None:
+    tops = {"one-stage": 90.0, "p-then-q-little": 99.0, "p-then-q-much": 80.0}
+    runs = runs_of(dict.fromkeys(tops, 0.1), tops).assign(train_loss=None)
+    assert with_best_splits(runs)["split"].isna().all()
+    assert "sbs_p_then_sbs_q" not in set(table7(runs, PUBLISHED)["method"])

@@ -33,12 +33,15 @@ def with_best_splits(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The repeated rows have the variant of :data:`BEST`; ``split`` holds their own variant.
+        After a fine-tuning of no epochs there is no loss, and then no best split.
     """
     found = [runs.assign(split=None)]
     staged = runs[runs["stages"].isin(BEST)]
     for (_, _, stages), group in staged.groupby(["network", "method", "stages"]):
-        best = group.groupby("variant")["train_loss"].mean().idxmin()
-        chosen = group[group["variant"] == best]
+        losses = group.dropna(subset="train_loss").groupby("variant")["train_loss"].mean()
+        if losses.empty:
+            continue
+        chosen = group[group["variant"] == losses.idxmin()]
         found.append(chosen.assign(split=chosen["variant"], variant=BEST[str(stages)]))
     return pd.concat(found, ignore_index=True)
 
