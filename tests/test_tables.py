@@ -150,6 +150,7 @@ def test_table_2_compares_memory() -> None:
     text = rendering(table, "Table 2", "memory")
     assert "memory (KB)" in text
     assert "BOPs" not in text
+    assert "by the clock: other work on the machine is in it" in text
 
 
 def test_tables_of_imagenet_say_so() -> None:

@@ -65,6 +65,7 @@ def rendering(table: pd.DataFrame, title: str, *resources: str) -> str:
         *(f"# {title} at the scale `{scale}` (dataset: {measured})", ""),
         *_measured_how(scale, measured, dataset_in_paper(table)),
         "Search cost is the time of one search on one device; the paper's device is a TITAN Xp.",
+        "The time is by the clock: other work on the machine is in it.",
         "The share compares the training of a search with that in the method's own paper.",
         "Epochs trained: all that the weights of the network were trained, in search and after it.",
         "Landed: searches whose policy missed the target and was changed to meet it.",
