@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from torch.distributed.run import parse_args
 
 from sbs.config.scale import Scale, canonical_json, load_scale, stage_settings
 from sbs.data import interface
@@ -244,6 +245,7 @@ def test_a_batch_without_an_image_for_each_process_is_refused(
     [
         (["--processes", "2"], "2"),
         (["--processes=3", "--seed", "1"], "3"),
+        (["--start", "x", "--processes", "2"], "2"),  # torchrun knows --start-method
         (["--processes", "1"], None),
         (["--processes", "many"], None),
         (["--processes"], None),
@@ -261,7 +263,8 @@ def test_a_command_for_several_processes_becomes_torchrun(
         return
     (command,) = found
     assert command[command.index("--nproc-per-node") + 1] == started
-    assert command[-len(words) - 2 :] == ["sbs", "search", *words]
+    parsed = parse_args(command[command.index("torch.distributed.run") + 1 :])
+    assert [parsed.training_script, *parsed.training_script_args] == ["sbs", "search", *words]
     # The processes that torchrun starts are the command itself.
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     replace_by_torchrun(["sbs", "search", *words])

@@ -23,7 +23,8 @@ def replace_by_torchrun(argv: Sequence[str]) -> None:
     if STARTED in os.environ or number < 2:
         return
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*start, "--nproc-per-node", str(number), "--no-python", *argv]
+    # Without "--", torchrun takes --start of a command for a short form of one of its own options.
+    command = [*start, "--nproc-per-node", str(number), "--no-python", "--", *argv]
     os.execv(command[0], command)
 
 
