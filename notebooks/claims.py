@@ -20,13 +20,13 @@
 #       A claim holds if its corrected p-value is below 0.05 and the effect is on its side, and
 #       fails if it is on the other side. Otherwise, or with a single seed on a side, it is too
 #       close to call: the smallest detectable effect is what these runs would have found in four
-#       of five repetitions, after the strictest step of the correction. A cost that both sides were given, by a target or by fixed bits, is set
-#       by design and no evidence. Full precision is the network that all runs start from; a single
-#       run of it counts as exact. Search memory is that of the whole process; for small images most
-#       of it is PyTorch itself. Search times are also compared after division by the share of their
-#       authors' search that each method gets at this scale, and the verdict must be the same. Few
-#       seeds say little: with three, an interval is 2.5 standard deviations of
-#       their differences to each side.
+#       of five repetitions, after the strictest step of the correction. A cost that both sides were
+#       given, by a target or by fixed bits, is set by design and no evidence. Full precision is the
+#       network that all runs start from; a single run of it counts as exact. Search memory is that
+#       of the whole process; for small images most of it is PyTorch itself. Search times are also
+#       compared after division by the share of their authors' search that each method gets at this
+#       scale, and the verdict must be the same. Few seeds say little: with three, an interval is
+#       2.5 standard deviations of their differences to each side.
 #       {% if config.data.dataset != "cifar100" %}
 #       These runs are on {{ config.data.dataset }}: their verdicts say little about the paper's
 #       datasets.

@@ -92,8 +92,8 @@ def verdict(claim: Claim, effect: float, p_value: float, *, exact: bool) -> str:
         claim: the claim.
         effect: the measured effect.
         p_value: of the hypothesis that the effect is the claim's bound.
-        exact: whether the effect is one of costs without noise. Then equality is enough for "at least" and "at
-            most", and too little for "more" and "less".
+        exact: whether the effect is one of costs without noise. Then equality is enough for "at
+            least" and "at most", and too little for "more" and "less".
     """
     rising = claim.relation in ("more", "at least")
     if exact and math.isclose(effect, claim.bound, abs_tol=ROUNDING):
