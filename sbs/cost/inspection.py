@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from rich.table import Table
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from sbs.config.arguments import Candidates
@@ -17,7 +18,7 @@ from sbs.config.scale import validated
 from sbs.cost.exact import policy_cost
 from sbs.cost.layers import LayerShape, uniform_policy_of
 from sbs.cost.reach import Reach
-from sbs.cost.trace import run_on, trace_with
+from sbs.cost.trace import run_on, trace_with, tracing_device
 from sbs.errors import SBSError
 from sbs.networks.eligible import Layer
 from sbs.networks.graph import in_mode
@@ -162,7 +163,9 @@ def inspect(
     given = {"bitwidths": bitwidths, "group_size": group_size}
     candidates = Bitwidths(validated(Candidates, given, "arguments").bitwidths)
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
-    model = split_layers(copy.deepcopy(model))
+    device = tracing_device(model)
+    inputs = tree_map_only(Tensor, lambda tensor: tensor.to(device), inputs)
+    model = split_layers(copy.deepcopy(model).to(device))
     structure, untraced = _structure(model)
     layers: Sequence[LayerShape] = ()
     reports: list[LayerReport] = []

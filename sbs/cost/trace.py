@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from sbs.cost.layers import LayerShape
 from sbs.errors import SBSError
+from sbs.networks.graph import switches
 from sbs.networks.structure import Structure, structure_of
 
 
@@ -25,7 +27,7 @@ def trace_layers(model: nn.Module, input_shape: Sequence[int]) -> tuple[LayerSha
         SBSError: the network cannot be traced, or does not read such images.
     """
     dtype = next(model.parameters()).dtype
-    image = torch.zeros(1, *input_shape, dtype=dtype, device=_device(model))
+    image = torch.zeros(1, *input_shape, dtype=dtype, device=tracing_device(model))
     return trace_with(model, (image,))
 
 
@@ -37,11 +39,13 @@ def trace_with(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[LayerShape, .
         inputs: its positional arguments, on the CPU, or on the meta device as the network.
 
     Raises:
-        SBSError: the network cannot be traced, or does not run on these inputs.
+        SBSError: the network cannot be traced, does not run on these inputs, or computes something
+            else with them than without.
     """
+    _check_switches(model, inputs)
     structure = structure_of(model)
     shapes: list[LayerShape] = []
-    twin = copy.deepcopy(model).to(_device(model)).eval()
+    twin = copy.deepcopy(model).to(tracing_device(model)).eval()
     for name in structure.layers:
         twin.get_submodule(name).register_forward_hook(_recorder(name, structure, shapes))
     with torch.no_grad():
@@ -49,7 +53,19 @@ def trace_with(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[LayerShape, .
     return tuple(shapes)
 
 
-def _device(model: nn.Module) -> torch.device:
+def _check_switches(model: nn.Module, inputs: tuple[Any, ...]) -> None:
+    parameters = list(inspect.signature(model.forward).parameters)[: len(inputs)]
+    for name, default in switches(model).items():
+        if name in parameters:
+            raise SBSError(
+                f"{type(model).__name__}: the argument {name!r} of its forward is {default} unless "
+                "given, which can decide what it computes; it is compressed without it. Leave it "
+                "out of the example input, or wrap the network in a module whose forward has no "
+                "default for it"
+            )
+
+
+def tracing_device(model: nn.Module) -> torch.device:
     """The CPU: a pass on the meta device loads the compiler, which takes longer than the pass."""
     on_meta = any(parameter.is_meta for parameter in model.parameters())
     return torch.device("meta" if on_meta else "cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from torch import fx
@@ -15,7 +16,38 @@ def flattens(node: fx.Node) -> bool:
     if node.target in known.FLATTENING:
         start, end = _argument(node, 1, "start_dim", 0), _argument(node, 2, "end_dim", -1)
         return bool(start == 1 and end == -1)
-    return node.target in known.RESHAPES and len(node.args) == 3 and bool(node.args[2] == -1)
+    if node.target not in known.RESHAPES or len(node.args) != 3:
+        return False
+    return bool(node.args[2] == -1) and _is_first_size(node.args[1])
+
+
+def _is_first_size(value: Any) -> bool:
+    """Whether a value is the size of a tensor's first dimension."""
+    if not isinstance(value, fx.Node):
+        return False
+    if value.target == "size":
+        return bool(_argument(value, 1, "dim", None) == 0)
+    if value.target is not operator.getitem:
+        return False
+    sizes, place = value.args
+    of_shape = isinstance(sizes, fx.Node) and _attribute(sizes) == "shape"
+    of_size = isinstance(sizes, fx.Node) and sizes.target == "size" and len(sizes.args) == 1
+    return (of_shape or of_size) and isinstance(place, int) and place == 0
+
+
+def is_no_tensor(node: fx.Node) -> bool:
+    """Whether the result is a size, or another fact of a tensor."""
+    return node.target in known.SIZES or _attribute(node) in known.FACTS
+
+
+def subtracts(node: fx.Node) -> bool:
+    """Whether a sum can be negative although nothing in it is."""
+    return node.target in known.DIFFERENCES or "alpha" in node.kwargs or len(node.args) > 2
+
+
+def overshoots(node: fx.Node) -> bool:
+    """Whether an interpolation makes values outside of those that it is given."""
+    return node.target is F.interpolate and _argument(node, 3, "mode", "") in known.OVERSHOOTING
 
 
 def averages(node: fx.Node, rank: int) -> bool:
@@ -49,6 +81,11 @@ def concatenates_channels(node: fx.Node, rank: int) -> bool:
     """Whether tensors of a rank are put together along their channels."""
     along = _argument(node, 1, "dim", 0)
     return isinstance(along, int) and along % rank == 1
+
+
+def _attribute(node: fx.Node) -> str | None:
+    """The attribute that is read; None if the node is something else."""
+    return str(node.args[1]) if node.target is getattr else None
 
 
 def _argument(node: fx.Node, place: int, name: str, default: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -56,6 +57,18 @@ class Tracer(fx.Tracer):
             return self.create_proxy("call_module", name, args, kwargs)
 
 
+def switches(model: nn.Module) -> dict[str, bool | None]:
+    """Arguments of a forward pass that are off or absent unless given, with these defaults.
+
+    They choose what the network computes, so a graph is of their defaults alone.
+    """
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(model.forward).parameters.items()
+        if parameter.default is None or isinstance(parameter.default, bool)
+    }
+
+
 class Traced(NamedTuple):
     """The graph of a network.
 
@@ -69,7 +82,7 @@ class Traced(NamedTuple):
 
 
 def graph_of(model: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> Traced:
-    """The graph of a network in its present mode, training or not.
+    """The graph of a network in its present mode, training or not, without its :func:`switches`.
 
     Args:
         model: the network; not changed.
@@ -78,15 +91,32 @@ def graph_of(model: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> Trac
     Raises:
         SBSError: the forward pass of the network itself cannot be traced.
     """
-    tracer = Tracer(leaves)
+    tracer, fixed = Tracer(leaves), switches(model)
     try:
-        return Traced(tracer.trace(model), tracer.opaque)
+        graph = tracer.trace(model, concrete_args=dict(fixed) or None)
+        _remove_inputs(graph, fixed)
+        return Traced(graph, tracer.opaque)
     except Exception as error:  # the tracer runs the network's own code
         raise SBSError(
             f"{type(model).__name__}: torch.fx cannot trace the network ({_short(error)}); its "
             "forward must not branch on the values of tensors. Move what does into a module of its "
             "own, which then stays as it is"
         ) from error
+
+
+def _remove_inputs(graph: fx.Graph, names: Container[str]) -> None:
+    """Remove inputs that have fixed values, with the checks of these values."""
+    for node in list(graph.nodes):
+        # The tracer numbers the inputs: `mask_1`.
+        if node.op == "placeholder" and str(node.target).rpartition("_")[0] in names:
+            for check in reversed([node, *_checks(node)]):
+                graph.erase_node(check)
+
+
+def _checks(node: fx.Node) -> Iterator[fx.Node]:
+    for user in node.users:
+        yield user
+        yield from _checks(user)
 
 
 def _short(error: Exception) -> str:

@@ -47,10 +47,8 @@ ACTIVATING: set[Any] = {
 }
 """Functions, and names of methods, like :data:`ACTIVATING_MODULES`."""
 
-SUMS: set[Any] = {
-    *(operator.add, operator.iadd, torch.add, "add", "add_"),
-    *(operator.sub, operator.isub, torch.sub, "sub", "sub_"),
-}
+DIFFERENCES: set[Any] = {operator.sub, operator.isub, torch.sub, torch.subtract, "sub", "sub_"}
+SUMS: set[Any] = {operator.add, operator.iadd, torch.add, "add", "add_"} | DIFFERENCES
 PRODUCTS: set[Any] = {operator.mul, operator.imul, torch.mul, torch.multiply, "mul", "mul_"}
 FLATTENING: set[Any] = {torch.flatten, "flatten"}
 MEANS: set[Any] = {torch.mean, "mean"}
@@ -64,6 +62,12 @@ REARRANGING: set[Any] = {
 
 SIZES: set[Any] = {"size", "dim", "numel"}
 """Methods whose result is no tensor."""
+
+FACTS = {"shape", "ndim", "dtype", "device", "is_cuda", "layout", "requires_grad"}
+"""Attributes that are no tensor."""
+
+OVERSHOOTING = {"bicubic"}
+"""Modes of interpolation that make values outside of those that they are given."""
 
 
 def is_stochastic_depth(operation: object) -> bool:

@@ -88,10 +88,16 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
             self.running_mean,
             self.running_var,
             self.training,
-            self.momentum if self.momentum is not None else 0.0,
+            self._rate(),
             self.eps,
             self.shared,
         )
+
+    def _rate(self) -> float:
+        """Weight of a batch in the running statistics; without a momentum all batches are equal."""
+        if self.momentum is not None:
+            return self.momentum
+        return 1.0 / max(1.0, float(self.num_batches_tracked or 0))
 
     def _factor(self, gate: FilterGate) -> Tensor:
         return gate.factor if gate in self._differentiable else gate.mask
