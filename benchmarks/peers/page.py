@@ -13,6 +13,7 @@ from benchmarks.peers import steps
 from benchmarks.peers.records import Record, load_all
 from benchmarks.peers.start import SCALE
 from benchmarks.peers.tool import Tool
+from benchmarks.peers.training import FOLDED_RATE
 from sbs.config.scale import load_scale
 from sbs.errors import SBSError
 
@@ -41,7 +42,8 @@ of {device}, PyTorch {torch}, single precision. `make peers` runs it.
 The budget of each tool, in epochs: {epochs} of search and {epochs} of training what was found; a
 tool that does not train in its search gets all {both} for training. One seed, so differences of
 less than a point or so say nothing. The test images were used once for each network. Tools that
-fold batch norms train with Adam at 0.001, as in their own examples.
+fold batch norms train with Adam at {folded}. Their own examples begin anew and have 0.001, which
+destroys a trained network.
 
 - **BOPs** and **memory** are counted by this project from the bits that each tool chose, layer by
   layer; the first convolution's weights and the last layer's have 8 bits everywhere.
@@ -151,6 +153,7 @@ def _head(records: Sequence[Record]) -> str:
         torch=first.versions["torch"],
         epochs=first.epochs,
         both=2 * first.epochs,
+        folded=FOLDED_RATE,
     )
 
 

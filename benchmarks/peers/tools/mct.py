@@ -198,7 +198,7 @@ TOOLS = (
         label="MCT with its training",
         how="sensitivity, integer program",
         configured="the same bits; then `pytorch_quantization_aware_training_init_experimental`, "
-        "the common training, but by Adam at 0.001, because it folds batch norms and the common "
+        "the common training, but by Adam, because it folds batch norms and the common "
         "SGD diverges ([example](https://github.com/sony/model_optimization/blob/main/tutorials/"
         "notebooks/mct_features_notebooks/keras/example_keras_qat.ipynb)); and "
         "`..._finalize_experimental`.",

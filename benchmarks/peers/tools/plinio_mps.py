@@ -186,7 +186,7 @@ TOOL = Tool(
     "([MPS](https://github.com/eml-eda/plinio/blob/main/plinio/methods/mps/README.md)); the target "
     "by its regularizer for constraints, `DUCCIO`, whose strength follows from the loss "
     "([regularizers](https://github.com/eml-eda/plinio/blob/main/plinio/regularizers/README.md)); "
-    "it folds batch norms, so Adam at 0.001 trains weights, and a second Adam without weight decay "
+    "it folds batch norms, so Adam trains weights, and a second Adam without weight decay "
     "the choices "
     "([example](https://github.com/eml-eda/plinio/blob/main/examples/channel_pruning_pit.ipynb)); "
     "the example's rate of the choices is for 100 epochs, here it is 3 over the steps, as for our "
