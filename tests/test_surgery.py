@@ -18,7 +18,9 @@ from sbs.networks import NetworkSpec, build_network, get_spec
 from sbs.nn.filter_gate import FilterGate, Placement
 from sbs.nn.layers import QuantConv2d
 from sbs.policy import Bitwidths, LayerPolicy, Policy, uniform_policy
+from sbs.surgery.layers import leaf_layers
 from sbs.surgery.networks import plain_state, quantized_network, split_intervals
+from sbs.surgery.pruning import remove_filters
 from sbs.surgery.search import SearchSpace, search_network
 from tests.devices import DEVICE
 
@@ -284,3 +286,14 @@ def test_a_policy_that_does_not_fit_is_refused_by_layer() -> None:
     stranger = Policy(network="resnet20", layers=good.layers | {"nowhere": good.layers["fc"]})
     with pytest.raises(SBSError, match="unknown layer 'nowhere'"):
         quantized_network(model, spec, stranger)
+
+
+def test_frozen_layers_stay_frozen_where_they_lose_filters() -> None:
+    model, spec = build_network("resnet20", 10), get_spec("resnet20")
+    model.requires_grad_(requires_grad=False)
+    policy = uniform_policy("resnet20", list(leaf_layers(model)), 8)
+    layer = policy.layers["layer1.0.conv1"].model_copy(update={"kept": tuple(range(8))})
+    pruned = policy.model_copy(update={"layers": policy.layers | {"layer1.0.conv1": layer}})
+    remove_filters(model, spec.prunables(model), pruned)
+    assert model.get_submodule("layer1.0.conv1").weight.shape[0] == 8
+    assert not any(parameter.requires_grad for parameter in model.parameters())

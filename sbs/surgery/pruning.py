@@ -41,15 +41,15 @@ def _keep_outputs(layer: nn.Module, index: Tensor) -> None:
     if layer.groups == layer.out_channels > 1:  # depthwise
         layer.groups = layer.in_channels = len(index)
     layer.out_channels = len(index)
-    layer.weight = nn.Parameter(layer.weight.detach()[index])
+    layer.weight = _part(layer.weight, index)
     if layer.bias is not None:
-        layer.bias = nn.Parameter(layer.bias.detach()[index])
+        layer.bias = _part(layer.bias, index)
 
 
 def _remove_inputs(layer: nn.Module, places: set[int]) -> None:
     assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear)
     kept = _others(places, layer.weight.shape[1], layer.weight.device)
-    layer.weight = nn.Parameter(layer.weight.detach()[:, kept])
+    layer.weight = _part(layer.weight, (slice(None), kept))
     if isinstance(layer, nn.Linear):
         layer.in_features = len(kept)
     else:
@@ -65,8 +65,13 @@ def _remove_channels(norm: nn.Module, places: set[int]) -> None:
     for name, value in tensors.items():
         if value is None or not value.dim():  # not affine, without statistics; the step counter
             continue
-        chosen = value.detach()[kept]
-        setattr(norm, name, nn.Parameter(chosen) if name in norm._parameters else chosen)
+        of_buffer = name in norm._buffers
+        setattr(norm, name, value.detach()[kept] if of_buffer else _part(value, kept))
+
+
+def _part(parameter: Tensor, index: Tensor | tuple[slice, Tensor]) -> nn.Parameter:
+    """Part of a parameter; what is frozen stays so."""
+    return nn.Parameter(parameter.detach()[index], requires_grad=parameter.requires_grad)
 
 
 def _others(places: set[int], count: int, device: torch.device) -> Tensor:
