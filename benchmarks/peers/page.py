@@ -43,7 +43,7 @@ The budget of each tool, in epochs: {epochs} of search and {epochs} of training 
 tool that does not train in its search gets all {both} for training. One seed, so differences of
 less than a point or so say nothing. The test images were used once for each network. Tools that
 fold batch norms train with Adam at {folded}. Their own examples begin anew and have 0.001, which
-destroys a trained network.
+destroys a trained network: a first run of both showed it, and the training loss chose the rate.
 
 - **BOPs** and **memory** are counted by this project from the bits that each tool chose, layer by
   layer; the first convolution's weights and the last layer's have 8 bits everywhere.
