@@ -80,7 +80,7 @@ def test_make_names_the_folder_that_the_scale_writes(path: Path) -> None:
     [("SCALE=nope", "config/nope.yaml"), ("CONFIG=config/config.yaml nope.yaml", "nope.yaml")],
 )
 def test_make_names_a_missing_scale_file_before_anything(word: str, missing: str) -> None:
-    command = ["make", "--dry-run", "table1", word]
+    command = ["make", "--no-print-directory", "--dry-run", "table1", word]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"no scale file {missing}; correct SCALE or CONFIG" in done.stderr

@@ -341,7 +341,8 @@ def test_all_predictions_on_the_test_digits_are_the_same(
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    words = ["export", "--policy", "p", "--weights", "w", "--output", "o", "--format", "tflite"]
-    done = CliRunner().invoke(app, words)
+    (tmp_path / "file").touch()
+    inputs = ["--policy", str(tmp_path / "file"), "--weights", str(tmp_path / "file")]
+    done = CliRunner().invoke(app, ["export", *inputs, "--output", "o", "--format", "tflite"])
     assert isinstance(done.exception, SBSError)
     assert "--format tflite: no such format; use one of packed, onnx, qonnx" in str(done.exception)
