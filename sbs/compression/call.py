@@ -1,48 +1,35 @@
-"""One compression: everything that is asked for, checked before any training; then both stages."""
+"""What is asked for in a compression, checked before any training."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from sbs.compression.arguments import Arguments
 from sbs.compression.attributes import explaining_attributes
 from sbs.compression.goal import Goal
-from sbs.compression.progress import StageReporter
-from sbs.compression.result import Compressed
 from sbs.compression.scoring import Validation, accuracy
 from sbs.compression.settings import (
-    finetune_settings,
     recipe_of,
     runtime_settings,
     search_settings,
 )
-from sbs.compression.states import digest, states_folder
 from sbs.compression.subject import Subject, check_pairs
 from sbs.config.scale import validated
 from sbs.config.settings import RuntimeSettings, SearchSettings, check_precision
 from sbs.cost.layers import uniform_policy_of
 from sbs.cost.reach import Reach
 from sbs.errors import SBSError
-from sbs.methods.context import SearchContext, SearchResult
 from sbs.policy import FULL_PRECISION, Bitwidths
-from sbs.provenance.code import source_digest
 from sbs.registry.methods import Method, method
 from sbs.runtime.device import choose_device
-from sbs.runtime.seeding import derive_seed, seed_everything
 from sbs.surgery.networks import quantized_network
-from sbs.surgery.weights import with_state
-from sbs.training.batch import Batch, mapped, size_of, tensors_of
-from sbs.training.classification import Classification
-from sbs.training.loop import fit
+from sbs.training.batch import Batch, size_of
 from sbs.training.recipe import Recipe, cross_entropy
-from sbs.training.state import Progression
 
 ENOUGH_STEPS = 100
 """With fewer steps, gates cannot follow the loss."""
@@ -138,7 +125,7 @@ class Call:
             )
         if self.method.bits:
             check_precision(self.runtime.precision, self.bitwidths, "bitwidths")
-        self._reach().checked(self.goal.target)
+        self.reach().checked(self.goal.target)
 
     def full_score(self) -> float | None:
         """Score of the given network; None without validation batches.
@@ -156,38 +143,13 @@ class Call:
         self.validation.check(rebuilt.to(subject.device))
         return self.validation.score(subject.network())
 
-    def run(self, full_score: float | None) -> Compressed:
-        """Search and fine-tune.
-
-        Args:
-            full_score: score of the given network.
-        """
-        subject = self.subject
-        with states_folder(self.folder) as folder:
-            found = self._search(folder / "search")
-            compressed, tuned = self._finetune(found, folder / "finetune")
-        return Compressed(
-            compressed.eval(),
-            found.policy,
-            self.goal,
-            self._reach().cost(self.goal.target),
-            found.found or found.policy,
-            found.landing_flips or 0,
-            self.validation.score(compressed),
-            full_score,
-            {"search": found.progression.history, "finetune": tuned.history},
-            subject.shapes,
-            subject.spec.prunables(subject.plain),
-            self.highest_bits,
-            subject.example,
-        )
-
     @property
     def _search_epochs(self) -> int:
         given = self.arguments
         return given.epochs if given.search_epochs is None else given.search_epochs
 
-    def _search_settings(self) -> SearchSettings:
+    def settings(self) -> SearchSettings:
+        """Settings of the search."""
         return search_settings(
             epochs=self._search_epochs,
             steps=len(self.subject.batches),
@@ -199,106 +161,21 @@ class Call:
             target=self.goal.target.text,
         )
 
-    def _lowest_bits(self, settings: SearchSettings) -> int:
-        return self.method.lowest_bits({"search": settings.model_dump(mode="json")})
+    def lowest_bits(self) -> int:
+        """Lowest bitwidth that the search can choose."""
+        return self.method.lowest_bits({"search": self.settings().model_dump(mode="json")})
 
-    def _reach(self) -> Reach:
+    def reach(self) -> Reach:
+        """Costs that the search can reach."""
         subject = self.subject
         return Reach(
             subject.spec.name,
             subject.shapes,
             subject.spec.prunables(subject.plain),
             self.goal.resource,
-            self._lowest_bits(self._search_settings()),
+            self.lowest_bits(),
             self.arguments.group_size if self.method.filters else None,
         )
-
-    def _search(self, resume: Path) -> SearchResult:
-        """Search the policy."""
-        subject, settings = self.subject, self._search_settings()
-        seed_everything(derive_seed(subject.seed, "weights"))
-        context = SearchContext(
-            method=self.method,
-            spec=subject.spec,
-            model=subject.network(),
-            shapes=subject.shapes,
-            make_batches=lambda size: subject.batches,
-            settings=settings,
-            sections={},
-            lowest_bits=self._lowest_bits(settings),
-            runtime=self.runtime,
-            device=subject.device,
-            seed=subject.seed,
-            resume=resume,
-            identity=self._identity(settings.model_dump(mode="json")),
-            reporter=self._reporter("search", self.arguments.epochs),
-            image=tuple(tensors_of(subject.example)[0].shape[1:]),
-            recipe=self.recipe,
-        )
-        result: SearchResult = self.method.load()(context)
-        return result
-
-    def _finetune(self, found: SearchResult, resume: Path) -> tuple[nn.Module, Progression]:
-        """Train the network of the policy, from the searched weights."""
-        subject, given = self.subject, self.arguments
-        items = size_of(subject.batches.first_batch())
-        settings = finetune_settings(given.epochs, items, given.learning_rate)
-        batch = mapped(subject.batches.first_batch(), lambda tensor: tensor.cpu())
-        plain = copy.deepcopy(subject.plain)
-        model = with_state(
-            plain,
-            subject.spec,
-            found.policy,
-            plain.state_dict() | found.state,  # parts that no forward pass uses are not searched
-            "the search",
-            fit_by=lambda network: self.recipe.objective(network, batch),
-        )
-        model = model.to(memory_format=torch.channels_last).to(subject.device)
-        progression = fit(
-            Classification(model, settings, self.recipe),
-            subject.batches,
-            settings,
-            self.runtime,
-            device=subject.device,
-            seed=subject.seed,
-            resume=resume,
-            identity=self._identity(
-                settings.model_dump(mode="json")
-                | {"policy": found.policy.model_dump(mode="json"), "searched": digest(found.state)}
-            ),
-            reporter=self._reporter("finetune", 0),
-            schedule=self.recipe.schedule,
-        )
-        return model, progression
-
-    def _identity(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "network": digest(self.subject.plain.state_dict()),
-            "method": self.method.name,
-            "seed": self.subject.seed,
-            "settings": dict(settings),
-            "runtime": self.runtime.model_dump(mode="json"),
-            "code": source_digest(__name__, self.method.module),
-        }
-
-    def _reporter(self, stage: str, later: int) -> StageReporter:
-        title, given = self.subject.spec.name, self.arguments
-        return StageReporter(title, stage, later, given.callbacks, verbose=given.verbose)
-
-
-def results_of(calls: Sequence[Call]) -> list[Compressed]:
-    """Compress a network to several goals; whatever can be wrong is found before any training.
-
-    Args:
-        calls: they differ in the goal, and in the folder of the states.
-
-    Raises:
-        SBSError: a call cannot be met.
-    """
-    for call in calls:
-        call.check()
-    full_score = calls[0].full_score()
-    return [call.run(full_score) for call in calls]
 
 
 def _method(*, quantize: bool, prune: bool) -> Method:

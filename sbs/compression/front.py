@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from sbs.compression.call import Call, results_of
+from sbs.compression.call import Call
 from sbs.compression.goal import Goal
 from sbs.compression.result import Compressed, in_words
 from sbs.compression.run import compress
+from sbs.compression.stages import results_of
 from sbs.errors import SBSError
 from sbs.policy import FULL_PRECISION
 from sbs.provenance.files import atomic_write

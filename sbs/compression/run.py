@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from sbs.compression.call import Call, results_of
+from sbs.compression.call import Call
 from sbs.compression.goal import Goal
 from sbs.compression.progress import Callback
 from sbs.compression.result import Compressed
 from sbs.compression.scoring import Metric
 from sbs.compression.settings import UserOptimizer, UserSchedule
+from sbs.compression.stages import results_of
 from sbs.runtime.seeding import own_random_states
 from sbs.training.batch import Batch
 from sbs.training.recipe import Objective, cross_entropy
