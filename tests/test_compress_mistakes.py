@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import sbs
 from sbs.compression.progress import EpochEnd
 from sbs.errors import SBSError
-from tests.test_compress import IMAGES, LABELS, VALIDATION, Net, compressed, loader
+from tests.compressing import IMAGES, LABELS, VALIDATION, Net, compressed, loader
 
 
 class OnlyEnds(nn.Module):

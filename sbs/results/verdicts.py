@@ -122,9 +122,8 @@ def _judge_family(members: list[tuple[Claim, dict[str, Any]]]) -> None:
 def _row(
     claim: Claim, runs: pd.DataFrame, theory: pd.DataFrame, published: pd.DataFrame
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        **{"id": claim.id, "kind": claim.kind, "claim": claim.claim, "where": claim.where}
-    }
+    row: dict[str, Any] = {"id": claim.id, "kind": claim.kind}
+    row |= {"claim": claim.claim, "where": claim.where}
     if claim.statement is not None:
         return row | _of_statement(claim, theory)
     row |= {"left": claim.left, "right": claim.right, "metric": claim.metric}
